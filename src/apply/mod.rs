@@ -1,0 +1,2 @@
+//! Executing plans.
+pub mod limiter;

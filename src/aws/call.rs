@@ -1,0 +1,237 @@
+//! The one gate through which every call to AWS goes: counted, limited, retried by class, and its errors classified.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use crate::apply::limiter::{Limiter, Side};
+use crate::cloud::{CloudError, ErrorClass};
+
+/// How often each API call was sent, by its IAM name.
+pub type CallCounts = BTreeMap<String, u64>;
+
+/// How often a call is sent again because of an error that says nothing about the request itself.
+const ATTEMPTS: u32 = 8;
+
+/// The gate: one limiter per service and side, one counter per call.
+#[derive(Clone, Default)]
+pub struct Calls {
+    limiter: Limiter,
+    counts: Arc<Mutex<CallCounts>>,
+}
+
+/// Whether a call may be sent again when its answer was lost.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    Safe,
+    OnlyIfRefused,
+}
+
+impl Calls {
+    /// How often each call was sent since the start.
+    pub fn counts(&self) -> CallCounts {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sends a call that changes nothing. `action` is its IAM name, `ec2:DescribeVpcs`.
+    ///
+    /// # Errors
+    /// Once retrying did not help, or at once where it cannot.
+    pub async fn read<T, E, F, Fut>(&self, action: &'static str, send: F) -> Result<T, CloudError>
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        self.send(action, Side::Read, Again::Safe, send).await
+    }
+
+    /// Sends a call that changes something and may be sent twice with the same effect (an update, a delete, or a create
+    /// with a client token).
+    ///
+    /// # Errors
+    /// Once retrying did not help, or at once where it cannot.
+    pub async fn write<T, E, F, Fut>(&self, action: &'static str, send: F) -> Result<T, CloudError>
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        self.send(action, Side::Write, Again::Safe, send).await
+    }
+
+    /// Sends a call that makes something each time it is sent. It is sent again only where the first was refused; where
+    /// its answer was lost the error is [`ErrorClass::Uncertain`], and who asked looks the resource up.
+    ///
+    /// # Errors
+    /// Once retrying did not help, or at once where it cannot.
+    pub async fn create<T, E, F, Fut>(&self, action: &'static str, send: F) -> Result<T, CloudError>
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        self.send(action, Side::Write, Again::OnlyIfRefused, send).await
+    }
+
+    async fn send<T, E, F, Fut>(
+        &self,
+        action: &'static str,
+        side: Side,
+        again: Again,
+        send: F,
+    ) -> Result<T, CloudError>
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let service = action.split(':').next().unwrap_or(action);
+        let mut attempt = 1;
+        loop {
+            self.limiter.admit(service, side).await;
+            *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry(action.to_owned()).or_default() += 1;
+            let error = match Box::pin(send()).await {
+                Ok(answer) => {
+                    self.limiter.succeeded(service, side);
+                    return Ok(answer);
+                }
+                Err(error) => classify(action, &error),
+            };
+            let retry = match error.class {
+                ErrorClass::Throttled => {
+                    self.limiter.throttled(service, side);
+                    true
+                }
+                ErrorClass::Uncertain => again == Again::Safe,
+                _ => false,
+            };
+            if !retry || attempt >= ATTEMPTS {
+                return Err(error);
+            }
+            tokio::time::sleep(self.limiter.pause(attempt)).await;
+            attempt += 1;
+        }
+    }
+}
+
+/// How long a lone call may take; the clients use it.
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+fn classify<E>(action: &str, error: &SdkError<E, HttpResponse>) -> CloudError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let request_id = error.raw_response().and_then(|r| r.headers().get("x-amzn-requestid")).map(str::to_owned);
+    let mut out = match error {
+        SdkError::ConstructionFailure(_) => {
+            CloudError::new(ErrorClass::Refused, action, "", format!("the request cannot be built: {}", chain(error)))
+        }
+        SdkError::DispatchFailure(failure) => {
+            let class = if failure.is_user() { ErrorClass::Refused } else { ErrorClass::Uncertain };
+            CloudError::new(class, action, "", format!("no answer: {}", chain(error)))
+                .help("check the network, the endpoint and the credentials, then run the same command again")
+        }
+        SdkError::TimeoutError(_) => {
+            CloudError::new(ErrorClass::Uncertain, action, "", format!("no answer: {}", chain(error)))
+        }
+        SdkError::ResponseError(response) => {
+            let status = response.raw().status().as_u16();
+            let message = format!("an answer that is none of the API's (HTTP {status})");
+            CloudError::new(ErrorClass::Uncertain, action, "", message)
+        }
+        SdkError::ServiceError(service) => {
+            let status = service.raw().status().as_u16();
+            let code = service.err().code().unwrap_or_default();
+            let message = service.err().message().unwrap_or("no message");
+            CloudError::new(class_of(code, message, status), action, code, message)
+        }
+        _ => CloudError::new(ErrorClass::Uncertain, action, "", chain(error)),
+    };
+    out.request_id = request_id;
+    out
+}
+
+/// An error and its sources in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        source = inner.source();
+    }
+    text
+}
+
+/// The class of an error by its code. Codes are those of the services' API references (EC2: "Error codes for the
+/// Amazon EC2 API"; others: "Common errors"); the message is used only by [`refine`].
+fn class_of(code: &str, message: &str, status: u16) -> ErrorClass {
+    match code {
+        "Throttling" | "ThrottlingException" | "ThrottledException" | "RequestLimitExceeded" | "TooManyRequestsException"
+        | "RequestThrottled" | "RequestThrottledException" | "PriorRequestNotComplete" | "SlowDown" | "BandwidthLimitExceeded"
+        | "EC2ThrottledException" | "ProvisionedThroughputExceededException" | "TransactionInProgressException" => {
+            ErrorClass::Throttled
+        }
+        "DependencyViolation" | "ResourceInUse" | "ResourceInUseFault" | "ResourceInUseException" | "ScalingActivityInProgress"
+        | "ScalingActivityInProgressFault" | "DeleteConflict" | "UpdateInProgressException" | "ResourceContentionFault" | "ResourceContention"
+        | "ConcurrentModification" | "ConcurrentModificationException" | "OperationAbortedException" | "IncorrectState"
+        | "IncorrectInstanceState" | "InvalidAddress.Locked" | "InvalidIPAddress.InUse" | "InvalidNetworkInterface.InUse"
+        | "ClusterContainsContainerInstancesException" | "ClusterContainsServicesException"
+        | "ClusterContainsTasksException" | "ClusterContainsCapacityProviderException" | "OperationNotPermitted"
+        | "EntityTemporarilyUnmodifiable" | "HostedZoneNotEmpty" => ErrorClass::NotYet,
+        "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "AuthFailure" | "UnrecognizedClientException"
+        | "InvalidClientTokenId" | "ExpiredToken" | "ExpiredTokenException" | "SignatureDoesNotMatch"
+        | "OptInRequired" | "MissingAuthenticationToken" => ErrorClass::Denied,
+        "NoSuchEntity" | "NoSuchHostedZone" | "RepositoryNotFoundException" | "ResourceNotFoundException"
+        | "ClusterNotFoundException" | "ParameterNotFound" | "LifecyclePolicyNotFoundException" | "NatGatewayNotFound"
+        | "RepositoryPolicyNotFoundException" | "ServiceNotFoundException" => ErrorClass::NotFound,
+        "EntityAlreadyExists" | "AlreadyExists" | "AlreadyExistsFault" | "RepositoryAlreadyExistsException" | "ResourceAlreadyExistsException"
+        | "InvalidGroup.Duplicate" | "InvalidKeyPair.Duplicate" | "HostedZoneAlreadyExists" | "RouteAlreadyExists"
+        | "InvalidLaunchTemplateName.AlreadyExistsException" | "InvalidPermission.Duplicate" => ErrorClass::Exists,
+        "LimitExceeded" | "LimitExceededException" | "LimitExceededFault" | "VcpuLimitExceeded" | "ServiceQuotaExceededException"
+        | "TooManyHostedZones" | "TooManyTagsException" => ErrorClass::Quota,
+        "InternalError" | "InternalFailure" | "InternalServerError" | "InternalServiceError" | "ServerException" | "ServiceUnavailable"
+        | "ServiceUnavailableException" | "Unavailable" | "RequestTimeout" | "RequestTimeoutException" => {
+            ErrorClass::Uncertain
+        }
+        code if code.ends_with(".NotFound") || code.ends_with(".NotFoundException") || code.ends_with("NotFoundFault") => {
+            ErrorClass::NotFound
+        }
+        code if code.ends_with("LimitExceeded") || code.ends_with("LimitExceededException") => ErrorClass::Quota,
+        code => refine(code, message, status),
+    }
+}
+
+/// AWS answers a few propagation delays with a generic validation code; only the message tells them apart. This is the
+/// one place where a message decides, and it can only turn a refusal into a bounded retry.
+fn refine(code: &str, message: &str, status: u16) -> ErrorClass {
+    let message = message.to_ascii_lowercase();
+    let mentions = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
+    match code {
+        // IAM is eventually consistent: a role or profile made seconds ago is not known to EC2 and ECS yet.
+        "InvalidParameterValue" | "ValidationError" | "ClientException" | "InvalidParameterException" | "InvalidParameter"
+            if mentions(&[
+                "invalid iam instance profile",
+                "iaminstanceprofile",
+                "unable to assume",
+                "cannot be assumed",
+                "service linked role",
+            ]) =>
+        {
+            ErrorClass::NotYet
+        }
+        // A principal in a trust policy or key policy that was made seconds ago.
+        "MalformedPolicyDocument" if mentions(&["invalid principal"]) => ErrorClass::NotYet,
+        _ if status == 429 => ErrorClass::Throttled,
+        _ if status >= 500 => ErrorClass::Uncertain,
+        _ => ErrorClass::Refused,
+    }
+}

@@ -1,0 +1,8 @@
+//! Clients of AWS: credentials, endpoints, and the one gate through which every call goes.
+
+mod call;
+mod clients;
+pub mod facts;
+
+pub use call::{CallCounts, Calls};
+pub use clients::{Aws, Connect, ConnectError};

@@ -1,0 +1,56 @@
+//! Constructs: blocks that expand into resources below their own address.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::graph::{Address, Attributes, Problem, Resource, Scope};
+
+/// What a construct is expanded from.
+#[derive(Debug)]
+pub struct Input<'a> {
+    /// Its own address, `network.main`.
+    pub address: &'a Address,
+    /// Its attributes, checked against its schema; references may stand in them.
+    pub attributes: &'a Attributes,
+    /// Stack, environment, region; the account may be unknown.
+    pub scope: &'a Scope,
+    /// Every block that the stack declares, kinds and constructs alike.
+    pub declared: &'a BTreeSet<Address>,
+}
+
+/// What a construct expands to. Tags and names are filled in by the stack language, as for resources written by hand.
+#[derive(Debug, Default)]
+pub struct Expansion {
+    /// Resources below the construct's address.
+    pub resources: Vec<Resource>,
+    /// Attributes of the construct that references may name, in the desired space: `vpc_id` →
+    /// `"${network.main/vpc.main.id}"`, `private_subnet_ids` → a list of such.
+    pub exports: Attributes,
+    /// For which of its resources the construct stands where a bare name is given: with `vpc` →
+    /// `network.main/vpc.main`, `vpc = "main"` means that VPC.
+    pub stands_for: BTreeMap<&'static str, Address>,
+}
+
+/// A kind of block that expands into resources.
+pub trait Construct: Send + Sync {
+    /// Its name in stack files: `network`.
+    fn name(&self) -> &'static str;
+
+    /// What it is for, in a line.
+    fn summary(&self) -> &'static str;
+
+    /// The JSON Schema of its attributes.
+    fn schema(&self) -> Value;
+
+    /// The names that references to it may end in, for these attributes, and the resources below it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the attributes, as paths into them.
+    fn expand(&self, input: &Input<'_>) -> Result<Expansion, Vec<Problem>>;
+}
+
+/// Every construct. One line each.
+pub fn all() -> Vec<Box<dyn Construct>> {
+    vec![]
+}

@@ -1,0 +1,150 @@
+//! What the engine needs to know about a kind, without knowing any cloud.
+
+use serde_json::{Map, Value};
+
+/// Attributes of a resource by name.
+pub type Attributes = Map<String, Value>;
+
+/// Where names, ARNs and zones are to be computed for.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Scope {
+    /// The stack's name.
+    pub stack: String,
+    /// The environment, where the stack is planned for one.
+    pub env: Option<String>,
+    /// The account's number; unknown offline.
+    pub account: Option<String>,
+    /// The region's name.
+    pub region: String,
+    /// The ARN partition of the region: `aws`, `aws-cn` or `aws-us-gov`.
+    pub partition: String,
+}
+
+impl Scope {
+    /// `stack` or `stack-env`: what names in the cloud begin with.
+    pub fn prefix(&self) -> String {
+        match &self.env {
+            Some(env) => format!("{}-{env}", self.stack),
+            None => self.stack.clone(),
+        }
+    }
+}
+
+/// How a resource is found again when its create call was sent and its answer never came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Identity {
+    /// The API takes a client token and answers a second create with the first one's resource.
+    ClientToken,
+    /// Ownership tags are set by the create call itself.
+    TagOnCreate,
+    /// The name is unique in account and region.
+    UniqueName,
+    /// The resource is a fact about another one (an association), so creating it again changes nothing.
+    Natural,
+    /// Only read, never created.
+    Lookup,
+}
+
+/// What replacing a resource does first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplaceOrder {
+    /// The new one comes first, dependents move over, then the old one goes.
+    CreateFirst,
+    /// The old one must go first: both cannot exist at once.
+    DeleteFirst,
+}
+
+/// How a name is made where the stack gives none.
+#[derive(Debug, Clone, Copy)]
+pub struct Naming {
+    /// The attribute that holds the name.
+    pub attribute: &'static str,
+    /// The longest name the cloud takes, in characters.
+    pub longest: usize,
+}
+
+/// Something wrong with a resource's attributes, found without a cloud.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The attribute, and the way into it: `["ingress", "0", "ports"]`. Empty: the resource as a whole.
+    pub path: Vec<String>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+impl Problem {
+    /// A problem at a dotted path such as `ingress.0.ports`.
+    pub fn at(path: &str, message: impl Into<String>) -> Self {
+        Self {
+            path: path.split('.').filter(|s| !s.is_empty()).map(str::to_owned).collect(),
+            message: message.into(),
+            help: None,
+        }
+    }
+
+    /// The same problem with what to do about it.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// What the engine knows about a kind. Everything here is pure data or a pure function.
+pub struct KindSpec {
+    /// The kind's name in stack files: `subnet`.
+    pub name: &'static str,
+    /// What it is called in sentences: `subnet`, `NAT gateway`.
+    pub title: &'static str,
+    /// The JSON Schema of its attributes.
+    pub schema: fn() -> Value,
+    /// Attributes whose change the cloud only takes by making the resource anew.
+    pub replace_on: &'static [&'static str],
+    /// What a replacement does first.
+    pub replace_order: ReplaceOrder,
+    /// Attributes that the cloud gives and references may name, besides the resource's own attributes. `id` is
+    /// always among them.
+    pub outputs: &'static [&'static str],
+    /// Outputs that change when the resource is updated in place.
+    pub outputs_changed_by_update: &'static [&'static str],
+    /// Attributes that only need the resource they reference to exist, not to be ready.
+    pub needs_only_existence: &'static [&'static str],
+    /// Attributes that cannot be read back and therefore never count as drift.
+    pub write_only: &'static [&'static str],
+    /// Attributes whose value is a JSON document in a string, shown as a line diff.
+    pub documents: &'static [&'static str],
+    /// How it is found again after a crash.
+    pub identity: Identity,
+    /// How it is named where the stack gives no name.
+    pub naming: Option<Naming>,
+    /// Whether it carries tags, in the attribute `tags`.
+    pub taggable: bool,
+    /// Fills defaults and puts attributes into their canonical form, so that equal things compare equal. Takes and
+    /// gives desired-space attributes; also used on what the cloud returned, where keys may be missing.
+    pub canonical: fn(Attributes) -> Result<Attributes, Problem>,
+    /// What is wrong with these attributes, as far as that can be told offline. References may stand in them.
+    pub check: fn(&Attributes) -> Vec<Problem>,
+    /// Outputs that follow from the attributes, account and region alone (names, ARNs).
+    pub predict: fn(&Attributes, &Scope) -> Attributes,
+    /// Seconds that a create usually takes until the resource is ready; orders the schedule.
+    pub typical_seconds: u32,
+}
+
+impl KindSpec {
+    /// Whether references may name this attribute.
+    pub fn has_output(&self, attribute: &str) -> bool {
+        attribute == "id" || self.outputs.contains(&attribute)
+    }
+
+    /// Whether the resource is only looked up.
+    pub fn is_lookup(&self) -> bool {
+        self.identity == Identity::Lookup
+    }
+}
+
+impl std::fmt::Debug for KindSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KindSpec({})", self.name)
+    }
+}

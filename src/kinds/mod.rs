@@ -1,0 +1,310 @@
+//! Resource kinds of AWS: one file a kind, one line of registration each.
+
+pub mod ec2;
+mod subnet;
+mod vpc;
+
+use std::collections::{BTreeMap, HashMap};
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::aws::Aws;
+use crate::cloud::{
+    Cloud, CloudError, CreateRequest, Created, Known, Lost, Observed, Phase, Progress, TOKEN_TAG, UpdateRequest,
+};
+use crate::graph::{Attributes, Identity, KindSpec, Problem, ReplaceOrder, Scope};
+
+/// Tags by key.
+pub type Tags = BTreeMap<String, String>;
+
+/// One kind of resource: how it is read, made, changed, deleted and found again.
+///
+/// The calls go through [`Aws::calls`]; what they are given is literal and canonical.
+#[async_trait]
+pub trait Kind: Send + Sync {
+    /// What the engine knows of it.
+    fn spec(&self) -> KindSpec;
+
+    /// The IAM actions that each step needs; `iam_actions_are_declared` holds the calls against them.
+    fn actions(&self) -> Actions;
+
+    /// Reads many of the kind. See [`Cloud::read`].
+    async fn read(&self, aws: &Aws, wanted: &[Known]) -> Result<Vec<Option<Observed>>, CloudError>;
+
+    /// See [`Cloud::look_up`]; by id alone this is [`Kind::read`].
+    async fn look_up(&self, aws: &Aws, id: Option<&str>, attributes: &Attributes) -> Result<Observed, CloudError> {
+        let name = self.spec().name;
+        let Some(id) = id else {
+            return Err(CloudError::unexpected(name, format!("a {name} is not looked up by its attributes")));
+        };
+        let address = crate::graph::Address::new(name, "existing");
+        let known =
+            Known { address, id: id.to_owned(), attributes: attributes.clone(), outputs: Attributes::new() };
+        let mut found = self.read(aws, &[known]).await?;
+        found.pop().flatten().ok_or_else(|| {
+            CloudError::new(
+                crate::cloud::ErrorClass::NotFound,
+                self.actions().read.first().copied().unwrap_or(name),
+                "",
+                format!("there is no {} `{id}` in {}", self.spec().title, aws.scope.region),
+            )
+            .help("check the id, the region and the account")
+        })
+    }
+
+    /// See [`Cloud::find`].
+    async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError>;
+
+    /// See [`Cloud::create`].
+    async fn create(&self, aws: &Aws, request: &CreateRequest) -> Result<Created, CloudError>;
+
+    /// See [`Cloud::finish`].
+    async fn finish(&self, _aws: &Aws, _id: &str, _request: &CreateRequest) -> Result<(), CloudError> {
+        Ok(())
+    }
+
+    /// See [`Cloud::update`].
+    async fn update(&self, aws: &Aws, request: &UpdateRequest) -> Result<(), CloudError>;
+
+    /// See [`Cloud::delete`].
+    async fn delete(&self, aws: &Aws, known: &Known) -> Result<(), CloudError>;
+
+    /// See [`Cloud::poll`].
+    async fn poll(&self, _aws: &Aws, _known: &Known, _phase: Phase) -> Result<Progress, CloudError> {
+        Ok(Progress::Done(Attributes::new()))
+    }
+}
+
+/// The IAM actions that the steps of a kind need.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Actions {
+    /// For reading, finding again and polling.
+    pub read: &'static [&'static str],
+    /// For creating and finishing.
+    pub create: &'static [&'static str],
+    /// For updating.
+    pub update: &'static [&'static str],
+    /// For deleting.
+    pub delete: &'static [&'static str],
+}
+
+/// Every kind. One line each.
+fn all() -> Vec<Box<dyn Kind>> {
+    vec![
+        Box::new(vpc::VpcKind),
+        Box::new(subnet::SubnetKind),
+    ]
+}
+
+/// The kinds and what is known of each, by name.
+pub struct Registry {
+    kinds: HashMap<&'static str, (Box<dyn Kind>, KindSpec)>,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Registry {
+    /// All kinds.
+    pub fn new() -> Self {
+        let kinds = all()
+            .into_iter()
+            .map(|kind| {
+                let spec = kind.spec();
+                (spec.name, (kind, spec))
+            })
+            .collect();
+        Self { kinds }
+    }
+
+    /// What is known of a kind.
+    pub fn spec(&self, name: &str) -> Option<&KindSpec> {
+        self.kinds.get(name).map(|(_, spec)| spec)
+    }
+
+    /// The kind itself.
+    pub fn kind(&self, name: &str) -> Option<&dyn Kind> {
+        self.kinds.get(name).map(|(kind, _)| kind.as_ref())
+    }
+
+    /// Every kind's specification, by name.
+    pub fn specs(&self) -> Vec<&KindSpec> {
+        let mut specs: Vec<_> = self.kinds.values().map(|(_, spec)| spec).collect();
+        specs.sort_by_key(|spec| spec.name);
+        specs
+    }
+}
+
+/// AWS, as the engine sees it.
+pub struct AwsCloud {
+    aws: Aws,
+    registry: Registry,
+}
+
+impl AwsCloud {
+    /// A cloud of these clients.
+    pub fn new(aws: Aws) -> Self {
+        Self { aws, registry: Registry::new() }
+    }
+
+    /// The clients.
+    pub fn aws(&self) -> &Aws {
+        &self.aws
+    }
+
+    fn kind(&self, name: &str) -> Result<&dyn Kind, CloudError> {
+        self.registry.kind(name).ok_or_else(|| {
+            CloudError::unexpected(name, format!("this version knows no kind `{name}`"))
+                .help("use the version of cofferdam that wrote the state, or a newer one")
+        })
+    }
+}
+
+#[async_trait]
+impl Cloud for AwsCloud {
+    fn scope(&self) -> &Scope {
+        &self.aws.scope
+    }
+
+    fn spec(&self, kind: &str) -> Option<&KindSpec> {
+        self.registry.spec(kind)
+    }
+
+    fn forget(&self) {
+        self.aws.forget();
+    }
+
+    async fn read(&self, kind: &str, wanted: &[Known]) -> Result<Vec<Option<Observed>>, CloudError> {
+        self.kind(kind)?.read(&self.aws, wanted).await
+    }
+
+    async fn look_up(&self, kind: &str, id: Option<&str>, attributes: &Attributes) -> Result<Observed, CloudError> {
+        self.kind(kind)?.look_up(&self.aws, id, attributes).await
+    }
+
+    async fn find(&self, kind: &str, lost: &Lost) -> Result<Option<Observed>, CloudError> {
+        self.kind(kind)?.find(&self.aws, lost).await
+    }
+
+    async fn create(&self, kind: &str, request: &CreateRequest) -> Result<Created, CloudError> {
+        self.kind(kind)?.create(&self.aws, request).await
+    }
+
+    async fn finish(&self, kind: &str, id: &str, request: &CreateRequest) -> Result<(), CloudError> {
+        self.kind(kind)?.finish(&self.aws, id, request).await
+    }
+
+    async fn update(&self, kind: &str, request: &UpdateRequest) -> Result<(), CloudError> {
+        self.kind(kind)?.update(&self.aws, request).await
+    }
+
+    async fn delete(&self, kind: &str, known: &Known) -> Result<(), CloudError> {
+        self.kind(kind)?.delete(&self.aws, known).await
+    }
+
+    async fn poll(&self, kind: &str, known: &Known, phase: Phase) -> Result<Progress, CloudError> {
+        self.kind(kind)?.poll(&self.aws, known, phase).await
+    }
+}
+
+/// A specification with everything usual filled in, for the attributes `A`; a kind overrides the rest:
+/// `KindSpec { replace_on: &["cidr"], ..spec::<Subnet>("subnet", "subnet") }`.
+pub fn spec<A: Serialize + DeserializeOwned + JsonSchema>(name: &'static str, title: &'static str) -> KindSpec {
+    KindSpec {
+        name,
+        title,
+        schema: schema_of::<A>,
+        replace_on: &[],
+        replace_order: ReplaceOrder::DeleteFirst,
+        outputs: &[],
+        outputs_changed_by_update: &[],
+        needs_only_existence: &[],
+        write_only: &[],
+        documents: &[],
+        identity: Identity::TagOnCreate,
+        naming: None,
+        taggable: true,
+        canonical: canonical::<A>,
+        check: |_| Vec::new(),
+        predict: |_, _| Attributes::new(),
+        typical_seconds: 2,
+    }
+}
+
+fn schema_of<A: JsonSchema>() -> Value {
+    schemars::schema_for!(A).into()
+}
+
+/// Attributes through their type and back: defaults filled in, sets sorted, what is unset left out.
+pub fn canonical<A: Serialize + DeserializeOwned>(attributes: Attributes) -> Result<Attributes, Problem> {
+    let typed: A = serde_json::from_value(Value::Object(attributes)).map_err(|e| Problem::at("", e.to_string()))?;
+    Ok(untyped(&typed))
+}
+
+/// Typed attributes as a map, without what is unset.
+pub fn untyped<A: Serialize>(typed: &A) -> Attributes {
+    match serde_json::to_value(typed) {
+        Ok(Value::Object(map)) => map.into_iter().filter(|(_, value)| !value.is_null()).collect(),
+        _ => Attributes::new(),
+    }
+}
+
+/// The attributes of a request, typed.
+///
+/// # Errors
+/// Where a state was written by a version whose attributes differ.
+pub fn typed<A: DeserializeOwned>(attributes: &Attributes) -> Result<A, CloudError> {
+    A::deserialize(Value::Object(attributes.clone()))
+        .map_err(|e| CloudError::unexpected("state", format!("attributes cannot be read: {e}")))
+}
+
+/// The tags of a create call: the resource's own and the token it is found by.
+pub fn create_tags(request: &CreateRequest) -> Tags {
+    let mut tags = tags_of(&request.attributes);
+    tags.insert(TOKEN_TAG.to_owned(), request.token.clone());
+    tags
+}
+
+/// The attribute `tags`.
+pub fn tags_of(attributes: &Attributes) -> Tags {
+    let Some(Value::Object(tags)) = attributes.get("tags") else { return Tags::new() };
+    tags.iter().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+/// Which tags an update sets and which it removes. Tags that the stack never had are somebody else's and stay.
+pub fn tag_changes(request: &UpdateRequest) -> (Tags, Vec<String>) {
+    let before = tags_of(&request.before);
+    let after = tags_of(&request.after);
+    let set = after.iter().filter(|(k, v)| before.get(*k) != Some(v)).map(|(k, v)| (k.clone(), v.clone())).collect();
+    let removed = before.into_keys().filter(|key| !after.contains_key(key)).collect();
+    (set, removed)
+}
+
+/// A string attribute.
+pub fn text<'a>(attributes: &'a Attributes, name: &str) -> &'a str {
+    attributes.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Puts what was found into the order of what was wanted, by id.
+pub fn in_order(wanted: &[Known], found: Vec<Observed>) -> Vec<Option<Observed>> {
+    let mut by_id: HashMap<String, Observed> = found.into_iter().map(|one| (one.id.clone(), one)).collect();
+    wanted.iter().map(|known| by_id.remove(&known.id)).collect()
+}
+
+/// Deleting what is gone already is a success.
+///
+/// # Errors
+/// Every other error, unchanged.
+pub fn gone_is_fine(deleted: Result<(), CloudError>) -> Result<(), CloudError> {
+    match deleted {
+        Err(error) if error.is(crate::cloud::ErrorClass::NotFound) => Ok(()),
+        other => other,
+    }
+}

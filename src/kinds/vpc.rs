@@ -1,0 +1,279 @@
+//! `vpc`: a virtual private cloud.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType, Tenancy as Ec2Tenancy, Vpc as Ec2Vpc, VpcAttributeName};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{Actions, Kind, Tags, ec2, in_order, spec, typed};
+use crate::aws::Aws;
+use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest};
+use crate::graph::{Attributes, KindSpec};
+use crate::net;
+
+/// A virtual private cloud.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Vpc {
+    /// Its IPv4 range, /16 to /28: `"172.24.0.0/16"`.
+    pub cidr: String,
+    /// Further IPv4 ranges.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub secondary_cidrs: BTreeSet<String>,
+    /// Whether the resolver of the VPC answers its instances.
+    #[serde(default = "yes")]
+    pub dns_support: bool,
+    /// Whether instances get DNS names; private zones and interface endpoints need it.
+    #[serde(default = "yes")]
+    pub dns_hostnames: bool,
+    /// Whether instances share hardware with other accounts.
+    #[serde(default)]
+    pub tenancy: Tenancy,
+    /// Tags.
+    #[serde(default)]
+    pub tags: Tags,
+}
+
+/// Whether instances share hardware with other accounts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tenancy {
+    /// Shared hardware, unless an instance asks for its own.
+    #[default]
+    Default,
+    /// Hardware of its own for every instance.
+    Dedicated,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The kind `vpc`.
+pub struct VpcKind;
+
+#[async_trait]
+impl Kind for VpcKind {
+    fn spec(&self) -> KindSpec {
+        KindSpec {
+            replace_on: &["cidr", "tenancy"],
+            outputs: &["arn"],
+            check: |attributes| {
+                let mut problems = Vec::new();
+                net::check_cidr(attributes, "cidr", 16..=28, &mut problems);
+                problems
+            },
+            ..spec::<Vpc>("vpc", "VPC")
+        }
+    }
+
+    fn actions(&self) -> Actions {
+        Actions {
+            read: &["ec2:DescribeVpcs", "ec2:DescribeVpcAttribute"],
+            create: &["ec2:CreateVpc", "ec2:CreateTags", "ec2:ModifyVpcAttribute", "ec2:AssociateVpcCidrBlock"],
+            update: &[
+                "ec2:ModifyVpcAttribute",
+                "ec2:AssociateVpcCidrBlock",
+                "ec2:DisassociateVpcCidrBlock",
+                "ec2:DescribeVpcs",
+                "ec2:CreateTags",
+                "ec2:DeleteTags",
+            ],
+            delete: &["ec2:DeleteVpc"],
+        }
+    }
+
+    async fn read(&self, aws: &Aws, wanted: &[Known]) -> Result<Vec<Option<Observed>>, CloudError> {
+        let mut found = Vec::new();
+        for filter in ec2::id_filters("vpc-id", wanted.iter().map(|known| known.id.as_str())) {
+            for vpc in describe(aws, filter).await? {
+                found.push(observe(aws, &vpc).await?);
+            }
+        }
+        Ok(in_order(wanted, found))
+    }
+
+    async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
+        match describe(aws, ec2::by_token(&lost.request.token)).await?.first() {
+            Some(vpc) => Ok(Some(observe(aws, vpc).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn create(&self, aws: &Aws, request: &CreateRequest) -> Result<Created, CloudError> {
+        let vpc: Vpc = typed(&request.attributes)?;
+        let tenancy = match vpc.tenancy {
+            Tenancy::Default => Ec2Tenancy::Default,
+            Tenancy::Dedicated => Ec2Tenancy::Dedicated,
+        };
+        let answer = aws
+            .calls
+            .create("ec2:CreateVpc", || {
+                aws.ec2
+                    .create_vpc()
+                    .cidr_block(&vpc.cidr)
+                    .instance_tenancy(tenancy.clone())
+                    .tag_specifications(ec2::tag_specification(ResourceType::Vpc, request))
+                    .send()
+            })
+            .await?;
+        let id = answer.vpc().and_then(Ec2Vpc::vpc_id).unwrap_or_default().to_owned();
+        Ok(Created { outputs: outputs(aws, &id), id })
+    }
+
+    async fn finish(&self, aws: &Aws, id: &str, request: &CreateRequest) -> Result<(), CloudError> {
+        let vpc: Vpc = typed(&request.attributes)?;
+        // A new VPC has DNS support on and DNS hostnames off ("CreateVpc").
+        set_dns(aws, id, VpcAttributeName::EnableDnsHostnames, vpc.dns_hostnames).await?;
+        if !vpc.dns_support {
+            set_dns(aws, id, VpcAttributeName::EnableDnsSupport, false).await?;
+        }
+        set_secondary_cidrs(aws, id, &vpc).await
+    }
+
+    async fn update(&self, aws: &Aws, request: &UpdateRequest) -> Result<(), CloudError> {
+        let vpc: Vpc = typed(&request.after)?;
+        if request.changed.contains("dns_support") {
+            set_dns(aws, &request.id, VpcAttributeName::EnableDnsSupport, vpc.dns_support).await?;
+        }
+        if request.changed.contains("dns_hostnames") {
+            set_dns(aws, &request.id, VpcAttributeName::EnableDnsHostnames, vpc.dns_hostnames).await?;
+        }
+        if request.changed.contains("secondary_cidrs") {
+            set_secondary_cidrs(aws, &request.id, &vpc).await?;
+        }
+        ec2::update_tags(aws, request).await
+    }
+
+    async fn delete(&self, aws: &Aws, known: &Known) -> Result<(), CloudError> {
+        let deleted =
+            aws.calls.write("ec2:DeleteVpc", || aws.ec2.delete_vpc().vpc_id(&known.id).send()).await.map(|_| ());
+        super::gone_is_fine(deleted)
+    }
+
+    async fn poll(&self, aws: &Aws, known: &Known, phase: Phase) -> Result<Progress, CloudError> {
+        if phase != Phase::Created {
+            return Ok(Progress::Done(Attributes::new()));
+        }
+        let found = describe(aws, ec2::filter("vpc-id", &known.id)).await?;
+        Ok(match found.first().and_then(Ec2Vpc::state) {
+            Some(aws_sdk_ec2::types::VpcState::Available) => Progress::Done(Attributes::new()),
+            state => Progress::Pending(state.map_or("visible", |s| s.as_str()).to_owned()),
+        })
+    }
+}
+
+fn outputs(aws: &Aws, id: &str) -> Attributes {
+    Attributes::from_iter([("id".into(), json!(id)), ("arn".into(), ec2::arn(aws, "vpc", id))])
+}
+
+async fn describe(aws: &Aws, filter: aws_sdk_ec2::types::Filter) -> Result<Vec<Ec2Vpc>, CloudError> {
+    let mut vpcs = Vec::new();
+    let mut next = None;
+    loop {
+        let page = aws
+            .calls
+            .read("ec2:DescribeVpcs", || {
+                aws.ec2.describe_vpcs().filters(filter.clone()).set_next_token(next.clone()).send()
+            })
+            .await?;
+        next = page.next_token().map(str::to_owned);
+        vpcs.extend(page.vpcs.unwrap_or_default());
+        if next.is_none() {
+            return Ok(vpcs);
+        }
+    }
+}
+
+/// The DNS settings have no batch form: one read each per VPC.
+async fn dns(aws: &Aws, id: &str, name: VpcAttributeName) -> Result<Option<bool>, CloudError> {
+    let answer = aws
+        .calls
+        .read("ec2:DescribeVpcAttribute", || {
+            aws.ec2.describe_vpc_attribute().vpc_id(id).attribute(name.clone()).send()
+        })
+        .await?;
+    let value = match name {
+        VpcAttributeName::EnableDnsSupport => answer.enable_dns_support(),
+        _ => answer.enable_dns_hostnames(),
+    };
+    Ok(value.and_then(AttributeBooleanValue::value))
+}
+
+async fn observe(aws: &Aws, vpc: &Ec2Vpc) -> Result<Observed, CloudError> {
+    let id = vpc.vpc_id().unwrap_or_default();
+    let (support, hostnames) = tokio::try_join!(
+        dns(aws, id, VpcAttributeName::EnableDnsSupport),
+        dns(aws, id, VpcAttributeName::EnableDnsHostnames)
+    )?;
+    let main = vpc.cidr_block().unwrap_or_default();
+    let mut attributes = Attributes::new();
+    attributes.insert("cidr".into(), json!(main));
+    attributes.insert("secondary_cidrs".into(), json!(associated(vpc).keys().filter(|c| *c != main).collect::<Vec<_>>()));
+    attributes.insert("tags".into(), ec2::tags(vpc.tags()));
+    if let Some(tenancy) = vpc.instance_tenancy() {
+        attributes.insert("tenancy".into(), json!(tenancy.as_str()));
+    }
+    for (name, value) in [("dns_support", support), ("dns_hostnames", hostnames)] {
+        if let Some(value) = value {
+            attributes.insert(name.into(), json!(value));
+        }
+    }
+    Ok(Observed { id: id.to_owned(), attributes, outputs: outputs(aws, id) })
+}
+
+/// The IPv4 ranges that a VPC has, with the ids of their associations.
+fn associated(vpc: &Ec2Vpc) -> std::collections::BTreeMap<String, String> {
+    use aws_sdk_ec2::types::VpcCidrBlockStateCode::{Disassociated, Disassociating, Failed};
+    vpc.cidr_block_association_set()
+        .iter()
+        .filter(|one| {
+            let state = one.cidr_block_state().and_then(|s| s.state());
+            !matches!(state, Some(Disassociated | Disassociating | Failed))
+        })
+        .filter_map(|one| Some((one.cidr_block()?.to_owned(), one.association_id()?.to_owned())))
+        .collect()
+}
+
+async fn set_dns(aws: &Aws, id: &str, name: VpcAttributeName, on: bool) -> Result<(), CloudError> {
+    let value = AttributeBooleanValue::builder().value(on).build();
+    aws.calls
+        .write("ec2:ModifyVpcAttribute", || {
+            let call = aws.ec2.modify_vpc_attribute().vpc_id(id);
+            match name {
+                VpcAttributeName::EnableDnsSupport => call.enable_dns_support(value.clone()).send(),
+                _ => call.enable_dns_hostnames(value.clone()).send(),
+            }
+        })
+        .await?;
+    Ok(())
+}
+
+/// Makes the secondary ranges what they shall be, from what they are: safe to repeat.
+async fn set_secondary_cidrs(aws: &Aws, id: &str, vpc: &Vpc) -> Result<(), CloudError> {
+    let found = describe(aws, ec2::filter("vpc-id", id)).await?;
+    let Some(current) = found.first() else {
+        return Err(CloudError::new(ErrorClass::NotYet, "ec2:DescribeVpcs", "", format!("{id} is not visible yet")));
+    };
+    let current_cidrs = associated(current);
+    for cidr in vpc.secondary_cidrs.iter().filter(|cidr| !current_cidrs.contains_key(*cidr)) {
+        aws.calls
+            .create("ec2:AssociateVpcCidrBlock", || {
+                aws.ec2.associate_vpc_cidr_block().vpc_id(id).cidr_block(cidr).send()
+            })
+            .await?;
+    }
+    for (cidr, association) in &current_cidrs {
+        if *cidr != vpc.cidr && !vpc.secondary_cidrs.contains(cidr) {
+            aws.calls
+                .write("ec2:DisassociateVpcCidrBlock", || {
+                    aws.ec2.disassociate_vpc_cidr_block().association_id(association).send()
+                })
+                .await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! Cofferdam: ECS clusters from TOML stack files, planned dry before they are applied.
+
+pub mod apply;
+pub mod aws;
+pub mod cloud;
+pub mod constructs;
+pub mod graph;
+pub mod kinds;
+pub mod net;

@@ -1,0 +1,3 @@
+//! The life of each kind, against each emulator that has it.
+
+mod network;

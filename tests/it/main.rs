@@ -1,0 +1,6 @@
+//! The integration tests: one binary, so that the SDKs are linked once.
+
+#[macro_use]
+mod support;
+
+mod kinds;

@@ -1,0 +1,214 @@
+//! What the tests share: emulated clouds and the life of one resource.
+
+use std::collections::BTreeSet;
+
+use cofferdam::aws::{Aws, Connect};
+use cofferdam::cloud::{ADDRESS_TAG, Cloud, CreateRequest, Known, Lost, Phase, Progress, STACK_TAG, UpdateRequest};
+use cofferdam::graph::{Address, Attributes};
+use cofferdam::kinds::AwsCloud;
+use serde_json::{Value, json};
+
+/// The emulators that kinds are tested against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Emulator {
+    Moto,
+    Ministack,
+}
+
+impl Emulator {
+    /// Its endpoint.
+    pub fn endpoint(self) -> String {
+        let name = match self {
+            Emulator::Moto => "COFFERDAM_TEST_MOTO",
+            Emulator::Ministack => "COFFERDAM_TEST_MINISTACK",
+        };
+        std::env::var(name).unwrap_or_else(|_| panic!("{name} must name the emulator's endpoint"))
+    }
+
+    /// A cloud on it.
+    pub async fn cloud(self) -> AwsCloud {
+        let how = Connect {
+            region: "eu-west-2".into(),
+            endpoint: Some(self.endpoint()),
+            emulated: true,
+            ..Connect::default()
+        };
+        AwsCloud::new(Aws::connect(&how, "test", None).await.expect("the emulator answers"))
+    }
+}
+
+/// Text that differs on every call, for names.
+pub fn unique(prefix: &str) -> String {
+    format!("{prefix}-{}", &uuid::Uuid::new_v4().simple().to_string()[..8])
+}
+
+fn map(value: Value) -> Attributes {
+    match value {
+        Value::Object(map) => map,
+        other => panic!("{other} is no table of attributes"),
+    }
+}
+
+fn canonical(cloud: &AwsCloud, kind: &str, attributes: Attributes) -> Attributes {
+    let spec = cloud.spec(kind).expect("the kind is registered");
+    (spec.canonical)(attributes).unwrap_or_else(|problem| panic!("{kind}: {}", problem.message))
+}
+
+fn request(cloud: &AwsCloud, kind: &str, attributes: Value) -> CreateRequest {
+    let spec = cloud.spec(kind).expect("the kind is registered");
+    let address = Address::new(kind, "test");
+    let mut attributes = map(attributes);
+    if spec.taggable {
+        let tags = attributes.entry("tags").or_insert_with(|| json!({}));
+        tags[STACK_TAG] = json!("test");
+        tags[ADDRESS_TAG] = json!(address.as_str());
+    }
+    let token = uuid::Uuid::new_v4().simple().to_string();
+    CreateRequest { address, token, attributes: canonical(cloud, kind, attributes) }
+}
+
+async fn settle(cloud: &AwsCloud, kind: &str, known: &Known, phase: Phase) -> Attributes {
+    for _ in 0..50 {
+        match cloud.poll(kind, known, phase).await.unwrap_or_else(|e| panic!("{kind} {phase:?}: {e}")) {
+            Progress::Done(outputs) => return outputs,
+            Progress::Pending(_) => tokio::task::yield_now().await,
+        }
+    }
+    panic!("{kind} never settles after {phase:?}");
+}
+
+/// Creates a resource whole, for others to stand on; gives what is known of it.
+pub async fn make(cloud: &AwsCloud, kind: &str, attributes: Value) -> Known {
+    let request = request(cloud, kind, attributes);
+    let created = cloud.create(kind, &request).await.unwrap_or_else(|e| panic!("{kind} create: {e}"));
+    let mut known = Known {
+        address: request.address.clone(),
+        id: created.id,
+        attributes: request.attributes.clone(),
+        outputs: created.outputs,
+    };
+    cloud.finish(kind, &known.id, &request).await.unwrap_or_else(|e| panic!("{kind} finish: {e}"));
+    known.outputs.extend(settle(cloud, kind, &known, Phase::Created).await);
+    known
+}
+
+async fn observed(cloud: &AwsCloud, kind: &str, known: &Known) -> Option<Attributes> {
+    cloud.forget();
+    let mut answers = cloud.read(kind, std::slice::from_ref(known)).await.unwrap_or_else(|e| panic!("{kind} read: {e}"));
+    assert_eq!(answers.len(), 1, "one answer for one question");
+    answers.pop().flatten().map(|observed| {
+        assert_eq!(observed.id, known.id, "{kind}: the id reads back");
+        for output in cloud.spec(kind).expect("registered").outputs {
+            assert!(observed.outputs.contains_key(*output), "{kind}: read gives the output `{output}`");
+        }
+        observed.attributes
+    })
+}
+
+/// Every attribute that the cloud returns must be what was asked for; unset attributes may be anything.
+fn assert_reads_back(kind: &str, step: &str, wanted: &Attributes, observed: &Attributes) {
+    for (name, want) in wanted {
+        let Some(got) = observed.get(name) else { continue };
+        let got = if name == "tags" { own_tags(want, got) } else { got.clone() };
+        assert_eq!(&got, want, "{kind}.{name} after {step}");
+    }
+}
+
+fn own_tags(wanted: &Value, got: &Value) -> Value {
+    let (Value::Object(wanted), Value::Object(got)) = (wanted, got) else { return got.clone() };
+    got.iter().filter(|(key, _)| wanted.contains_key(*key)).map(|(k, v)| (k.clone(), v.clone())).collect::<Attributes>().into()
+}
+
+/// The whole life of one resource: created (and found again by its token), read back, each change applied twice and read
+/// back, deleted twice and gone. `changes` are attributes laid over the first ones; null removes one.
+pub async fn life(cloud: &AwsCloud, kind: &str, attributes: Value, changes: &[Value]) {
+    let request = request(cloud, kind, attributes);
+    let created = cloud.create(kind, &request).await.unwrap_or_else(|e| panic!("{kind} create: {e}"));
+    assert!(!created.id.is_empty(), "{kind}: create gives an id");
+    let found = cloud
+        .find(kind, &Lost { request: request.clone() })
+        .await
+        .unwrap_or_else(|e| panic!("{kind} find: {e}"))
+        .unwrap_or_else(|| panic!("{kind}: what was created is found again"));
+    assert_eq!(found.id, created.id, "{kind}: found again under the same id");
+    for _ in 0..2 {
+        cloud.finish(kind, &created.id, &request).await.unwrap_or_else(|e| panic!("{kind} finish: {e}"));
+    }
+    let mut known = Known {
+        address: request.address.clone(),
+        id: created.id,
+        attributes: request.attributes.clone(),
+        outputs: created.outputs,
+    };
+    known.outputs.extend(settle(cloud, kind, &known, Phase::Created).await);
+    let seen = observed(cloud, kind, &known).await.unwrap_or_else(|| panic!("{kind} is there after create"));
+    assert_reads_back(kind, "create", &known.attributes, &seen);
+
+    for change in changes {
+        let mut after = known.attributes.clone();
+        for (name, value) in map(change.clone()) {
+            match (name.as_str(), value) {
+                (_, Value::Null) => drop(after.remove(&name)),
+                ("tags", Value::Object(tags)) => {
+                    let own = after.entry("tags").or_insert_with(|| json!({}));
+                    tags.into_iter().for_each(|(key, value)| own[key] = value);
+                }
+                (_, value) => drop(after.insert(name, value)),
+            }
+        }
+        let after = canonical(cloud, kind, after);
+        let names: BTreeSet<_> = known.attributes.keys().chain(after.keys()).cloned().collect();
+        let changed = names.into_iter().filter(|n| known.attributes.get(n) != after.get(n)).collect();
+        let update = UpdateRequest {
+            address: known.address.clone(),
+            id: known.id.clone(),
+            before: known.attributes.clone(),
+            after: after.clone(),
+            changed,
+            outputs: known.outputs.clone(),
+            token: uuid::Uuid::new_v4().simple().to_string(),
+        };
+        for _ in 0..2 {
+            cloud.update(kind, &update).await.unwrap_or_else(|e| panic!("{kind} update {change}: {e}"));
+        }
+        known.attributes = after;
+        known.outputs.extend(settle(cloud, kind, &known, Phase::Updated).await);
+        let seen = observed(cloud, kind, &known).await.unwrap_or_else(|| panic!("{kind} is there after {change}"));
+        assert_reads_back(kind, &change.to_string(), &known.attributes, &seen);
+        for name in map(change.clone()).keys() {
+            if !known.attributes.contains_key(name) {
+                let empty = seen.get(name).is_none_or(|v| v.is_null() || v == &json!([]) || v == &json!({}) || v == &json!(""));
+                assert!(empty, "{kind}.{name} is gone after its removal, and reads {:?}", seen.get(name));
+            }
+        }
+    }
+
+    remove(cloud, kind, &known).await;
+}
+
+/// Deletes a resource, twice, and sees it gone.
+pub async fn remove(cloud: &AwsCloud, kind: &str, known: &Known) {
+    for _ in 0..2 {
+        cloud.delete(kind, known).await.unwrap_or_else(|e| panic!("{kind} delete: {e}"));
+        settle(cloud, kind, known, Phase::Deleted).await;
+    }
+    assert_eq!(observed(cloud, kind, known).await, None, "{kind} is gone after delete");
+}
+
+/// A test on each emulator for each of these functions, which take the emulator: `vpc::moto`, `vpc::ministack`.
+#[macro_export]
+macro_rules! on_each_emulator {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[tokio::test]
+            async fn moto() {
+                super::$name($crate::support::Emulator::Moto).await;
+            }
+
+            #[tokio::test]
+            async fn ministack() {
+                super::$name($crate::support::Emulator::Ministack).await;
+            }
+        }
+    )+};
+}
