@@ -7,3 +7,5 @@ pub mod constructs;
 pub mod graph;
 pub mod kinds;
 pub mod net;
+pub mod plan;
+pub mod state;

@@ -94,6 +94,12 @@ impl Address {
     }
 }
 
+impl std::borrow::Borrow<str> for Address {
+    fn borrow(&self) -> &str {
+        &self.text
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.text)

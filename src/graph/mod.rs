@@ -36,7 +36,8 @@ impl Resource {
 }
 
 /// What a dependent needs of the resource it depends on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Need {
     /// Its id: it must exist.
     Existence,
@@ -107,8 +108,7 @@ impl Graph {
                     let known = needs.entry(from).or_insert(how);
                     *known = how.max(*known);
                 }
-                None => errors
-                    .push(GraphError::Missing { from: resource.address.clone(), to: target.to_owned() }),
+                None => errors.push(GraphError::Missing { from: resource.address.clone(), to: target.to_owned() }),
             };
             for (attribute, value) in &resource.attributes {
                 let how = if needs_only_existence(resource.address.kind(), attribute) {
@@ -241,10 +241,7 @@ mod tests {
         let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
         assert_eq!(
             texts,
-            [
-                "`a.d` references `a.missing`, which is not in the stack",
-                "dependency cycle: a.c → a.b → a.a → a.c"
-            ]
+            ["`a.d` references `a.missing`, which is not in the stack", "dependency cycle: a.c → a.b → a.a → a.c"]
         );
     }
 }

@@ -139,6 +139,16 @@ pub fn is_unknown(value: &Value) -> bool {
     }
 }
 
+/// Whether a desired value holds a reference or an escape anywhere: whether resolving it can change it.
+pub fn has_template(value: &Value) -> bool {
+    match value {
+        Value::String(text) => !is_plain(text),
+        Value::Array(items) => items.iter().any(has_template),
+        Value::Object(map) => map.values().any(has_template),
+        _ => false,
+    }
+}
+
 /// A literal string as a template that means it.
 pub fn escape(literal: &str) -> String {
     if is_plain(literal) { literal.to_owned() } else { literal.replace("${", "$${") }
@@ -215,9 +225,9 @@ pub fn literal(value: &Value) -> Option<Value> {
             Value::String(out)
         }
         Value::Array(items) => Value::Array(items.iter().map(literal).collect::<Option<_>>()?),
-        Value::Object(map) => Value::Object(
-            map.iter().map(|(key, item)| Some((key.clone(), literal(item)?))).collect::<Option<_>>()?,
-        ),
+        Value::Object(map) => {
+            Value::Object(map.iter().map(|(key, item)| Some((key.clone(), literal(item)?))).collect::<Option<_>>()?)
+        }
         other => other.clone(),
     })
 }

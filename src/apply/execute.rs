@@ -1,0 +1,875 @@
+//! The executor: one dispatcher that owns state and journal, and many calls in flight.
+//!
+//! Steps whose dependencies are done wait in a heap, the one with the longest way still to go first. The dispatcher
+//! starts as many as there are slots; a slot is held while a call is under way and not while something is waited for. All
+//! intents that are ready together become safe in one sync, and so do all outcomes that arrived together.
+
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashSet};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::{FutureExt, select_biased};
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::event::{Event, Report, StepName};
+use crate::cloud::{
+    Cloud, CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
+};
+use crate::graph::{Address, Attributes, Need, Reference, template};
+use crate::plan::{Action, Mode, Plan, StepKind, Steps, Verb};
+use crate::state::{Entry, Intent, Operation, Record, State, StateError, Writer, sha256};
+
+/// Where the executor keeps what it knows. A noted record counts at once in memory; it is safe after the next sync.
+pub trait Ledger {
+    /// The state as it is now.
+    fn state(&self) -> &State;
+
+    /// Takes a record in.
+    fn note(&mut self, record: Record);
+
+    /// Makes every noted record safe.
+    ///
+    /// # Errors
+    /// Where that cannot be done; nothing may be sent then.
+    fn sync(&mut self) -> Result<(), StateError>;
+}
+
+impl Ledger for Writer {
+    fn state(&self) -> &State {
+        Writer::state(self)
+    }
+
+    fn note(&mut self, record: Record) {
+        Writer::note(self, record);
+    }
+
+    fn sync(&mut self) -> Result<(), StateError> {
+        Writer::sync(self)
+    }
+}
+
+/// How far the user wants to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Stop {
+    /// Not at all.
+    #[default]
+    No,
+    /// Begin nothing new, and finish the calls that are under way.
+    Gently,
+    /// Save what is known and go.
+    Now,
+}
+
+/// How a plan is executed.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How many calls may be under way at once.
+    pub slots: usize,
+    /// Makes the identity of a create: 32 characters, never the same twice.
+    pub token: fn() -> String,
+    /// How long to go on with a call that is refused because something is not visible yet.
+    pub patience: Duration,
+    /// The same for deletions that something still stands in the way of.
+    pub delete_patience: Duration,
+    /// How long something may take to become ready, or to be gone.
+    pub settle_patience: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            slots: 64,
+            token: || uuid::Uuid::new_v4().simple().to_string(),
+            patience: Duration::from_secs(3 * 60),
+            delete_patience: Duration::from_secs(15 * 60),
+            settle_patience: Duration::from_secs(45 * 60),
+        }
+    }
+}
+
+/// Everything that one execution needs.
+pub struct Execution<'a> {
+    /// What to do.
+    pub plan: &'a Plan,
+    /// Where to do it.
+    pub cloud: &'a dyn Cloud,
+    /// Where to write it down.
+    pub ledger: &'a mut dyn Ledger,
+    /// How.
+    pub options: Options,
+    /// Whether to stop.
+    pub stop: watch::Receiver<Stop>,
+    /// Who is told.
+    pub emit: &'a mut dyn FnMut(Event),
+}
+
+/// The first pause before a call that came too early is sent again; it grows to the second.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(300);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How often a create is looked up and sent again when its answer was lost.
+const LOST_ANSWERS: u32 = 4;
+
+/// What a step does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Begin,
+    Create,
+    Find,
+    Finish,
+    Update,
+    Delete,
+    Read,
+    Poll(Phase),
+}
+
+/// What a step has come to.
+struct Progressing {
+    stage: Stage,
+    /// Since when it is under way.
+    started: Option<Instant>,
+    /// Since when the current stage is held up.
+    held_up: Option<Instant>,
+    pause: Duration,
+    lost: u32,
+    intent: Option<u64>,
+    request: Option<CreateRequest>,
+    update: Option<UpdateRequest>,
+    known: Option<Known>,
+    /// Whether what only needs its existence has been let go.
+    exists: bool,
+    under_way: bool,
+    done: bool,
+}
+
+impl Default for Progressing {
+    fn default() -> Self {
+        Self {
+            stage: Stage::Begin,
+            started: None,
+            held_up: None,
+            pause: SHORTEST_PAUSE,
+            lost: 0,
+            intent: None,
+            request: None,
+            update: None,
+            known: None,
+            exists: false,
+            under_way: false,
+            done: false,
+        }
+    }
+}
+
+/// What a future of the dispatcher came to.
+enum Answer {
+    Created(Result<Created, CloudError>),
+    Found(Result<Option<Observed>, CloudError>),
+    Finished(Result<(), CloudError>),
+    Updated(Result<(), CloudError>),
+    Deleted(Result<(), CloudError>),
+    LookedUp(Result<Observed, CloudError>),
+    Polled(Result<Progress, CloudError>),
+    /// A pause is over.
+    Awake,
+}
+
+type Flight<'a> = BoxFuture<'a, (usize, Answer)>;
+
+struct Run<'a> {
+    plan: &'a Plan,
+    cloud: &'a dyn Cloud,
+    ledger: &'a mut dyn Ledger,
+    options: Options,
+    emit: &'a mut dyn FnMut(Event),
+    steps: Steps,
+    steps_state: Vec<Progressing>,
+    /// Steps that may start: the longest remaining way first, then the earliest in the plan.
+    ready: BinaryHeap<(u64, std::cmp::Reverse<usize>)>,
+    flights: FuturesUnordered<Flight<'a>>,
+    in_call: usize,
+    next_intent: u64,
+    report: Report,
+    stop: Stop,
+    skipped: HashSet<usize>,
+}
+
+/// Executes a plan.
+///
+/// # Errors
+/// Where state cannot be made safe any more; what was under way then is settled by the next run. Failures of the cloud are
+/// in the report.
+pub async fn execute(execution: Execution<'_>) -> Result<Report, StateError> {
+    let Execution { plan, cloud, ledger, options, mut stop, emit } = execution;
+    let began = Instant::now();
+    let steps = Steps::of(plan, &|kind| cloud.spec(kind));
+    let next_intent = ledger.state().unresolved.iter().map(|intent| intent.number + 1).max().unwrap_or(0);
+    let mut run = Run {
+        plan,
+        cloud,
+        ledger,
+        options,
+        emit,
+        steps_state: (0..steps.steps.len()).map(|_| Progressing::default()).collect(),
+        ready: BinaryHeap::with_capacity(steps.steps.len()),
+        steps,
+        flights: FuturesUnordered::new(),
+        in_call: 0,
+        next_intent,
+        report: Report::default(),
+        stop: *stop.borrow_and_update(),
+        skipped: HashSet::new(),
+    };
+    for step in 0..run.steps.steps.len() {
+        if run.steps.waits_for[step] == 0 {
+            run.push(step);
+        }
+    }
+    loop {
+        let launched = run.launch();
+        run.ledger.sync()?;
+        run.flights.extend(launched);
+        // Once the user stops, pauses and waits are not sat out.
+        let nothing_under_way = run.flights.is_empty() || (run.stop == Stop::Gently && run.in_call == 0);
+        if nothing_under_way || run.stop == Stop::Now {
+            break;
+        }
+        let first = {
+            let next = run.flights.next().fuse();
+            let stopped = stop.changed().fuse();
+            futures_util::pin_mut!(next, stopped);
+            select_biased! {
+                answer = next => answer,
+                changed = stopped => {
+                    // A sender that is gone can no longer ask for anything; wait for the calls alone.
+                    if changed.is_err() { run_next(&mut run.flights).await } else { None }
+                }
+            }
+        };
+        let asked = *stop.borrow_and_update();
+        if asked > run.stop {
+            run.stop = asked;
+            (run.emit)(Event::Stopping { in_flight: run.in_call });
+        }
+        let mut answer = first;
+        while let Some((step, what)) = answer {
+            run.answered(step, what);
+            answer = run.flights.next().now_or_never().flatten();
+        }
+    }
+    let mut report = run.finish()?;
+    report.elapsed = began.elapsed();
+    Ok(report)
+}
+
+async fn run_next<'a>(flights: &mut FuturesUnordered<Flight<'a>>) -> Option<(usize, Answer)> {
+    flights.next().await
+}
+
+impl<'a> Run<'a> {
+    fn action(&self, step: usize) -> &'a Action {
+        let plan: &'a Plan = self.plan;
+        &plan.actions[self.steps.steps[step].action]
+    }
+
+    fn name(&self, step: usize) -> StepName {
+        match (self.steps.steps[step].kind, self.action(step).action) {
+            (StepKind::Create, Verb::Replace) => StepName::Replace,
+            (StepKind::Create, _) => StepName::Create,
+            (StepKind::Update | StepKind::Pass, _) => StepName::Update,
+            (StepKind::Delete | StepKind::Forget, _) => StepName::Delete,
+            (StepKind::Read, _) => StepName::Read,
+        }
+    }
+
+    fn push(&mut self, step: usize) {
+        self.ready.push((self.steps.steps[step].remaining, std::cmp::Reverse(step)));
+    }
+
+    /// Starts what is ready, as far as there are slots. What is done without a call is done here.
+    fn launch(&mut self) -> Vec<Flight<'a>> {
+        let mut launched = Vec::new();
+        let mut kept = Vec::new();
+        while self.stop != Stop::Now && self.in_call < self.options.slots {
+            let Some((weight, std::cmp::Reverse(step))) = self.ready.pop() else { break };
+            // Once the user stops, only what has begun to be made is brought to its end.
+            if self.stop != Stop::No && self.steps_state[step].stage != Stage::Finish {
+                kept.push((weight, std::cmp::Reverse(step)));
+                continue;
+            }
+            if self.steps_state[step].stage == Stage::Begin {
+                match self.begin(step) {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        self.done(step);
+                        continue;
+                    }
+                    Err(error) => {
+                        self.failed(step, error);
+                        continue;
+                    }
+                }
+            }
+            if let Some(flight) = self.send(step) {
+                self.steps_state[step].under_way = true;
+                if !matches!(self.steps_state[step].stage, Stage::Poll(_)) {
+                    self.in_call += 1;
+                }
+                launched.push(flight);
+            }
+        }
+        self.ready.extend(kept);
+        launched
+    }
+
+    /// Prepares a step: resolves what it needs and notes its intent. `false`: nothing is left to do.
+    fn begin(&mut self, step: usize) -> Result<bool, CloudError> {
+        let action = self.action(step);
+        let kind = self.steps.steps[step].kind;
+        match kind {
+            StepKind::Pass => {
+                self.keep_in_step(action);
+                return Ok(false);
+            }
+            StepKind::Forget => {
+                let id = action.id.clone().unwrap_or_default();
+                self.ledger.note(Record::Remove { address: action.address.clone(), id });
+                return Ok(false);
+            }
+            _ => {}
+        }
+        self.steps_state[step].started = Some(Instant::now());
+        match kind {
+            StepKind::Read => {
+                if let Some(id) = action.id.as_ref().filter(|_| !action.outputs.is_empty()) {
+                    let observed =
+                        Observed { id: id.clone(), attributes: self.literal(action)?, outputs: action.outputs.clone() };
+                    self.keep_read(action, observed);
+                    return Ok(false);
+                }
+                self.steps_state[step].stage = Stage::Read;
+            }
+            StepKind::Create => {
+                let attributes = self.literal(action)?;
+                let request = CreateRequest {
+                    address: action.address.clone(),
+                    token: (self.options.token)(),
+                    attributes: attributes.clone(),
+                };
+                let mut intent = self.intend(action, Operation::Create, &attributes, request.token.clone());
+                intent.attributes = attributes;
+                intent.depends_on = dependencies(action);
+                intent.id = None;
+                let progressing = &mut self.steps_state[step];
+                progressing.intent = Some(intent.number);
+                progressing.request = Some(request);
+                progressing.stage = Stage::Create;
+                self.ledger.note(Record::Intent(intent));
+            }
+            StepKind::Update => return self.begin_update(step, action),
+            StepKind::Delete => {
+                let id = action.id.clone().unwrap_or_default();
+                let intent = self.intend(action, Operation::Delete, &Attributes::new(), String::new());
+                let progressing = &mut self.steps_state[step];
+                progressing.intent = Some(intent.number);
+                progressing.known = Some(Known {
+                    address: action.address.clone(),
+                    id,
+                    attributes: action.current.clone(),
+                    outputs: action.outputs.clone(),
+                });
+                progressing.stage = Stage::Delete;
+                self.ledger.note(Record::Intent(intent));
+            }
+            StepKind::Pass | StepKind::Forget => {}
+        }
+        let name = self.name(step);
+        (self.emit)(Event::Started { address: action.address.clone(), step: name });
+        Ok(true)
+    }
+
+    fn begin_update(&mut self, step: usize, action: &'a Action) -> Result<bool, CloudError> {
+        let after = self.literal(action)?;
+        let id = action.id.clone().unwrap_or_default();
+        let changed: BTreeSet<String> = action
+            .current
+            .keys()
+            .chain(after.keys())
+            .filter(|name| action.changes.iter().any(|c| c.path.split('.').next() == Some(name.as_str())))
+            .filter(|name| action.current.get(*name) != after.get(*name))
+            .cloned()
+            .collect();
+        let token = (self.options.token)();
+        let known = Known {
+            address: action.address.clone(),
+            id: id.clone(),
+            attributes: after.clone(),
+            outputs: action.outputs.clone(),
+        };
+        if changed.is_empty() && !action.unfinished {
+            // What was unknown turned out to be what it is already, or only the protection changes.
+            self.keep(action, after, &action.outputs, &id, true);
+            return Ok(false);
+        }
+        let intent = self.intend(action, Operation::Update, &after, token.clone());
+        let progressing = &mut self.steps_state[step];
+        progressing.known = Some(known);
+        progressing.intent = Some(intent.number);
+        if action.unfinished {
+            progressing.request = Some(CreateRequest {
+                address: action.address.clone(),
+                token: token.clone(),
+                attributes: after.clone(),
+            });
+        }
+        if !changed.is_empty() {
+            progressing.update = Some(UpdateRequest {
+                address: action.address.clone(),
+                id,
+                before: action.current.clone(),
+                after,
+                changed,
+                outputs: action.outputs.clone(),
+                token,
+            });
+        }
+        progressing.stage = if action.unfinished { Stage::Finish } else { Stage::Update };
+        self.ledger.note(Record::Intent(intent));
+        (self.emit)(Event::Started { address: action.address.clone(), step: StepName::Update });
+        Ok(true)
+    }
+
+    fn intend(&mut self, action: &Action, operation: Operation, attributes: &Attributes, token: String) -> Intent {
+        let number = self.next_intent;
+        self.next_intent += 1;
+        let digest = serde_json::to_vec(attributes).map(|bytes| sha256(&bytes)).unwrap_or_default();
+        Intent {
+            number,
+            address: action.address.clone(),
+            operation,
+            token,
+            digest,
+            attributes: Attributes::new(),
+            depends_on: Vec::new(),
+            id: action.id.clone(),
+        }
+    }
+
+    /// The action's attributes with the references that became known.
+    fn literal(&self, action: &Action) -> Result<Attributes, CloudError> {
+        if !action.attributes.values().any(template::has_template) {
+            return Ok(action.attributes.clone());
+        }
+        let mut known = |reference: &Reference| answer(self.ledger.state(), reference);
+        let resolved: Attributes = action
+            .attributes
+            .iter()
+            .map(|(name, value)| (name.clone(), template::resolve(value, &mut known)))
+            .collect();
+        let call = action.address.as_str();
+        let canonical = match self.cloud.spec(&action.kind) {
+            Some(spec) => (spec.canonical)(resolved).map_err(|p| CloudError::unexpected(call, p.message))?,
+            None => resolved,
+        };
+        let unknown = template::first_reference(&canonical.clone().into());
+        match template::literal(&Value::Object(canonical)) {
+            Some(Value::Object(map)) => Ok(map),
+            _ => {
+                let what = unknown.map(|r| r.to_string()).unwrap_or_default();
+                Err(CloudError::unexpected(call, format!("`{what}` did not become known"))
+                    .help("plan again: something it references is not there"))
+            }
+        }
+    }
+
+    /// Sends the call of a step's stage.
+    fn send(&mut self, step: usize) -> Option<Flight<'a>> {
+        let cloud = self.cloud;
+        let action = self.action(step);
+        let kind = action.kind.as_str();
+        let progressing = &mut self.steps_state[step];
+        match progressing.stage {
+            Stage::Begin => None,
+            Stage::Create => {
+                let request = progressing.request.clone()?;
+                Some(async move { (step, Answer::Created(cloud.create(kind, &request).await)) }.boxed())
+            }
+            Stage::Find => {
+                let lost = Lost { request: progressing.request.clone()? };
+                Some(async move { (step, Answer::Found(cloud.find(kind, &lost).await)) }.boxed())
+            }
+            Stage::Finish => {
+                let (id, request) = (progressing.known.as_ref()?.id.clone(), progressing.request.clone()?);
+                Some(async move { (step, Answer::Finished(cloud.finish(kind, &id, &request).await)) }.boxed())
+            }
+            Stage::Update => {
+                let request = progressing.update.clone()?;
+                Some(async move { (step, Answer::Updated(cloud.update(kind, &request).await)) }.boxed())
+            }
+            Stage::Delete => {
+                let known = progressing.known.clone()?;
+                Some(async move { (step, Answer::Deleted(cloud.delete(kind, &known).await)) }.boxed())
+            }
+            Stage::Read => {
+                let attributes = match self.literal(action) {
+                    Ok(attributes) => attributes,
+                    Err(error) => {
+                        self.failed(step, error);
+                        return None;
+                    }
+                };
+                let id = action.id.as_deref();
+                Some(async move { (step, Answer::LookedUp(cloud.look_up(kind, id, &attributes).await)) }.boxed())
+            }
+            Stage::Poll(phase) => {
+                let known = progressing.known.clone()?;
+                Some(async move { (step, Answer::Polled(cloud.poll(kind, &known, phase).await)) }.boxed())
+            }
+        }
+    }
+
+    fn answered(&mut self, step: usize, answer: Answer) {
+        let stage = self.steps_state[step].stage;
+        if self.steps_state[step].under_way && !matches!(answer, Answer::Awake) {
+            self.steps_state[step].under_way = false;
+            if !matches!(stage, Stage::Poll(_)) {
+                self.in_call -= 1;
+            }
+        }
+        match answer {
+            Answer::Awake => self.push(step),
+            Answer::Created(Ok(created)) => self.created(step, created.id, created.outputs),
+            Answer::Found(Ok(Some(observed))) => self.created(step, observed.id, observed.outputs),
+            Answer::Found(Ok(None)) => {
+                let progressing = &mut self.steps_state[step];
+                progressing.stage = Stage::Create;
+                progressing.lost += 1;
+                self.pause(step);
+            }
+            Answer::Finished(Ok(())) => self.finished(step),
+            Answer::Updated(Ok(())) => self.updated(step),
+            Answer::Deleted(Ok(())) => self.poll(step, Phase::Deleted),
+            Answer::LookedUp(Ok(observed)) => {
+                self.keep_read(self.action(step), observed);
+                self.done(step);
+            }
+            Answer::Polled(Ok(Progress::Done(outputs))) => self.settled(step, outputs),
+            Answer::Polled(Ok(Progress::Pending(what))) => {
+                let address = self.action(step).address.clone();
+                if self.is_out_of_patience(step, self.options.settle_patience) {
+                    let minutes = self.options.settle_patience.as_secs() / 60;
+                    let error = CloudError::new(
+                        ErrorClass::NotYet,
+                        address.as_str(),
+                        "",
+                        format!("still {what} after {minutes} minutes"),
+                    );
+                    self.failed(step, error);
+                } else {
+                    (self.emit)(Event::Waiting { address, what });
+                    self.pause(step);
+                }
+            }
+            Answer::Created(Err(error))
+            | Answer::Found(Err(error))
+            | Answer::Finished(Err(error))
+            | Answer::Updated(Err(error))
+            | Answer::Deleted(Err(error))
+            | Answer::LookedUp(Err(error))
+            | Answer::Polled(Err(error)) => self.refused(step, stage, error),
+        }
+    }
+
+    /// A call failed: again, look it up, or give up.
+    fn refused(&mut self, step: usize, stage: Stage, error: CloudError) {
+        let patience = match (stage, error.class) {
+            (Stage::Delete, _) => self.options.delete_patience,
+            (Stage::Poll(_), _) => self.options.settle_patience,
+            _ => self.options.patience,
+        };
+        let again = match error.class {
+            ErrorClass::Throttled | ErrorClass::NotYet => true,
+            ErrorClass::Uncertain => {
+                let progressing = &mut self.steps_state[step];
+                if stage == Stage::Create {
+                    progressing.stage = Stage::Find;
+                }
+                progressing.lost += 1;
+                progressing.lost <= LOST_ANSWERS
+            }
+            _ => false,
+        };
+        if again && !self.is_out_of_patience(step, patience) {
+            let what = match error.class {
+                ErrorClass::Throttled => "its turn: the cloud limits the rate of calls".to_owned(),
+                ErrorClass::Uncertain => format!("an answer ({})", error.call),
+                _ => error.message.clone(),
+            };
+            let address = self.action(step).address.clone();
+            (self.emit)(Event::Waiting { address, what });
+            self.pause(step);
+        } else {
+            self.failed(step, error);
+        }
+    }
+
+    fn is_out_of_patience(&mut self, step: usize, patience: Duration) -> bool {
+        let now = Instant::now();
+        now.duration_since(*self.steps_state[step].held_up.get_or_insert(now)) > patience
+    }
+
+    /// Sends the step's stage again after a pause, without holding a slot.
+    fn pause(&mut self, step: usize) {
+        let progressing = &mut self.steps_state[step];
+        let pause = progressing.pause;
+        progressing.pause = pause.mul_f64(1.5).min(LONGEST_PAUSE);
+        if self.stop != Stop::No {
+            return;
+        }
+        self.flights.push(
+            async move {
+                tokio::time::sleep(pause).await;
+                (step, Answer::Awake)
+            }
+            .boxed(),
+        );
+    }
+
+    fn next_stage(&mut self, step: usize, stage: Stage) {
+        let progressing = &mut self.steps_state[step];
+        progressing.stage = stage;
+        progressing.held_up = None;
+        progressing.pause = SHORTEST_PAUSE;
+        progressing.lost = 0;
+        self.push(step);
+    }
+
+    /// A create call had its effect.
+    fn created(&mut self, step: usize, id: String, mut outputs: Attributes) {
+        let action = self.action(step);
+        let Some(request) = self.steps_state[step].request.clone() else { return };
+        if id.is_empty() {
+            let error = CloudError::unexpected(action.address.as_str(), "the cloud created it and gave no id");
+            return self.failed(step, error);
+        }
+        for (name, value) in &action.outputs {
+            if action.action != Verb::Replace || name != "id" {
+                outputs.entry(name.clone()).or_insert_with(|| value.clone());
+            }
+        }
+        outputs.insert("id".into(), Value::from(id.as_str()));
+        let old = self.ledger.state().resources.get(&action.address);
+        if action.action == Verb::Replace && old.is_some_and(|old| old.id != id && !old.read_only) {
+            self.ledger.note(Record::Depose { address: action.address.clone() });
+        }
+        self.keep(action, request.attributes.clone(), &outputs, &id, false);
+        let progressing = &mut self.steps_state[step];
+        if let Some(number) = progressing.intent.take() {
+            self.ledger.note(Record::Settled { number });
+        }
+        progressing.known =
+            Some(Known { address: action.address.clone(), id, attributes: request.attributes, outputs });
+        self.next_stage(step, Stage::Finish);
+    }
+
+    fn finished(&mut self, step: usize) {
+        self.release(step, Need::Existence);
+        let next = if self.steps_state[step].update.is_some() { Stage::Update } else { Stage::Poll(Phase::Created) };
+        self.next_stage(step, next);
+    }
+
+    fn updated(&mut self, step: usize) {
+        let action = self.action(step);
+        if let Some(known) = self.steps_state[step].known.clone() {
+            let complete = !action.unfinished;
+            self.keep(action, known.attributes.clone(), &known.outputs, &known.id, complete);
+        }
+        self.settle_intent(step);
+        self.release(step, Need::Existence);
+        self.poll(step, if action.unfinished { Phase::Created } else { Phase::Updated });
+    }
+
+    fn poll(&mut self, step: usize, phase: Phase) {
+        self.next_stage(step, Stage::Poll(phase));
+    }
+
+    fn settle_intent(&mut self, step: usize) {
+        if let Some(number) = self.steps_state[step].intent.take() {
+            self.ledger.note(Record::Settled { number });
+        }
+    }
+
+    /// What was waited for is so.
+    fn settled(&mut self, step: usize, outputs: Attributes) {
+        let action = self.action(step);
+        let Some(known) = self.steps_state[step].known.clone() else { return };
+        if self.steps.steps[step].kind == StepKind::Delete {
+            self.ledger.note(Record::Remove { address: action.address.clone(), id: known.id });
+        } else {
+            let mut all = known.outputs;
+            all.extend(outputs);
+            self.keep(action, known.attributes, &all, &known.id, true);
+        }
+        self.settle_intent(step);
+        self.done(step);
+    }
+
+    fn keep(&mut self, action: &Action, attributes: Attributes, outputs: &Attributes, id: &str, complete: bool) {
+        let entry = Entry {
+            id: id.to_owned(),
+            attributes,
+            outputs: outputs.clone(),
+            depends_on: dependencies(action),
+            protect: action.protect,
+            complete,
+            read_only: false,
+        };
+        self.ledger.note(Record::Put { address: action.address.clone(), entry });
+    }
+
+    fn keep_read(&mut self, action: &Action, observed: Observed) {
+        let mut outputs = observed.outputs;
+        outputs.insert("id".into(), Value::from(observed.id.as_str()));
+        let entry = Entry {
+            id: observed.id,
+            attributes: observed.attributes,
+            outputs,
+            depends_on: dependencies(action),
+            protect: false,
+            complete: true,
+            read_only: true,
+        };
+        self.ledger.note(Record::Put { address: action.address.clone(), entry });
+    }
+
+    /// Brings the state in step with a resource that needs no change: what it depends on, or what somebody already
+    /// changed to what the stack now says.
+    fn keep_in_step(&mut self, action: &Action) {
+        let Some(entry) = self.ledger.state().resources.get(&action.address) else { return };
+        if entry.read_only || action.deposed {
+            return;
+        }
+        let depends_on = dependencies(action);
+        let same = entry.depends_on == depends_on
+            && action
+                .attributes
+                .iter()
+                .all(|(name, value)| entry.attributes.get(name).is_some_and(|known| crate::plan::same(value, known)));
+        if !same && let Ok(attributes) = self.literal(action) {
+            let (id, outputs) = (entry.id.clone(), action.outputs.clone());
+            self.keep(action, attributes, &outputs, &id, true);
+        }
+    }
+
+    fn release(&mut self, step: usize, reached: Need) {
+        let first = !self.steps_state[step].exists;
+        self.steps_state[step].exists = true;
+        for index in 0..self.steps.dependents[step].len() {
+            let (dependent, need) = self.steps.dependents[step][index];
+            let now = match reached {
+                Need::Existence => first && need == Need::Existence,
+                Need::Readiness => need == Need::Readiness || first,
+            };
+            if now {
+                self.steps.waits_for[dependent] -= 1;
+                if self.steps.waits_for[dependent] == 0 && !self.skipped.contains(&dependent) {
+                    self.push(dependent);
+                }
+            }
+        }
+    }
+
+    fn done(&mut self, step: usize) {
+        let action = self.action(step);
+        let progressing = &mut self.steps_state[step];
+        progressing.done = true;
+        let elapsed = progressing.started.map(|at| at.elapsed());
+        let id = progressing.known.as_ref().map(|known| known.id.clone()).unwrap_or_default();
+        match (self.steps.steps[step].kind, action.action) {
+            (StepKind::Create, Verb::Replace) => self.report.replaced += 1,
+            (StepKind::Create, _) => self.report.created += 1,
+            (StepKind::Update, _) => self.report.updated += 1,
+            (StepKind::Delete, Verb::Delete) => self.report.deleted += 1,
+            _ => {}
+        }
+        if let Some(elapsed) = elapsed
+            && self.steps.steps[step].kind != StepKind::Read
+        {
+            let name = self.name(step);
+            (self.emit)(Event::Done { address: action.address.clone(), step: name, id, elapsed });
+        }
+        self.release(step, Need::Readiness);
+    }
+
+    fn failed(&mut self, step: usize, error: CloudError) {
+        // Where it is certain that nothing was done, nothing is left to look up.
+        if !error.is(ErrorClass::Uncertain) && self.steps_state[step].stage != Stage::Find {
+            self.settle_intent(step);
+        }
+        self.steps_state[step].done = true;
+        let address = self.action(step).address.clone();
+        let name = self.name(step);
+        (self.emit)(Event::Failed { address: address.clone(), step: name, error: error.clone() });
+        self.report.failed.push((address.clone(), name, error));
+        let mut open = vec![step];
+        while let Some(step) = open.pop() {
+            for index in 0..self.steps.dependents[step].len() {
+                let (dependent, _) = self.steps.dependents[step][index];
+                if self.steps_state[dependent].stage == Stage::Begin
+                    && !self.steps_state[dependent].done
+                    && self.skipped.insert(dependent)
+                {
+                    if self.steps.steps[dependent].kind != StepKind::Pass {
+                        let skipped = self.action(dependent).address.clone();
+                        let name = self.name(dependent);
+                        self.report.skipped.push(skipped.clone());
+                        (self.emit)(Event::Skipped { address: skipped, step: name, because: address.clone() });
+                    }
+                    open.push(dependent);
+                }
+            }
+        }
+    }
+
+    fn finish(mut self) -> Result<Report, StateError> {
+        for step in 0..self.steps.steps.len() {
+            if !self.steps_state[step].done && !self.skipped.contains(&step) {
+                self.report.left.push(self.action(step).address.clone());
+            }
+        }
+        if self.report.is_complete() {
+            let mut known = |reference: &Reference| answer(self.ledger.state(), reference);
+            let outputs: BTreeMap<String, Value> = self
+                .plan
+                .outputs
+                .iter()
+                .filter_map(|(name, value)| {
+                    Some((name.clone(), template::literal(&template::resolve(value, &mut known))?))
+                })
+                .collect();
+            if self.plan.mode == Mode::Apply || self.ledger.state().resources.is_empty() {
+                if self.ledger.state().outputs != outputs {
+                    self.ledger.note(Record::Outputs { outputs: outputs.clone() });
+                }
+                self.report.outputs = outputs;
+            }
+        }
+        self.ledger.sync()?;
+        Ok(self.report)
+    }
+}
+
+fn dependencies(action: &Action) -> Vec<Address> {
+    action.depends_on.iter().map(|(address, _)| address.clone()).collect()
+}
+
+/// What a reference stands for in a state.
+fn answer(state: &State, reference: &Reference) -> Option<Value> {
+    let entry = state.resources.get(reference.target.as_str())?;
+    if let Some(value) = entry.attributes.get(&reference.attribute) {
+        return Some(value.clone());
+    }
+    entry.outputs.get(&reference.attribute).cloned()
+}

@@ -1,0 +1,560 @@
+//! The planner: desired, state and observed become actions.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    Action, After, Change, Drift, FORMAT_VERSION, Observations, OutputChange, Plan, Seen, Summary, Verb, diff, refresh,
+};
+use crate::graph::{Address, Attributes, Graph, KindSpec, Problem, Reference, ReplaceOrder, Resource, Scope, template};
+use crate::state::{Entry, State};
+
+/// What a plan is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Making what exists what the stack says.
+    Apply,
+    /// Deleting everything that the state knows.
+    Destroy,
+}
+
+/// What a plan is made from.
+pub struct Inputs<'a> {
+    /// The stack's resources. Of no account for a destroy.
+    pub graph: &'a Graph,
+    /// What the tool made, if anything.
+    pub state: Option<&'a State>,
+    /// What the cloud says; without it the state is believed.
+    pub observed: Option<&'a Observations>,
+    /// What is known of each kind.
+    pub specs: &'a dyn Fn(&str) -> Option<&'a KindSpec>,
+    /// Stack, account, region.
+    pub scope: &'a Scope,
+    /// `aws` or `local`.
+    pub cloud: &'a str,
+    /// A digest of the stack's files and variables.
+    pub inputs_digest: &'a str,
+    /// What it is for.
+    pub mode: Mode,
+    /// Only these addresses or constructs, and what they depend on; empty: everything.
+    pub targets: &'a [String],
+    /// Addresses to make anew although nothing asks for it.
+    pub replace: &'a [String],
+}
+
+/// Why there is no plan.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum PlanError {
+    /// Something that is protected would be deleted or replaced.
+    #[error("{address} is protected, and this would {what} it")]
+    Protected {
+        /// The resource.
+        address: Address,
+        /// `delete` or `replace`.
+        what: &'static str,
+    },
+    /// A `--target` or `--replace` names nothing.
+    #[error("`{name}` is neither in the stack nor in the state")]
+    UnknownTarget {
+        /// What was given.
+        name: String,
+        /// The address most like it.
+        near: Option<String>,
+    },
+    /// The state holds a kind that this version does not know.
+    #[error("{address}: this version knows no kind `{}`", address.kind())]
+    UnknownKind {
+        /// The resource.
+        address: Address,
+    },
+    /// An attribute is wrong now that its references are known.
+    #[error("{address}: {}", problem.message)]
+    Attribute {
+        /// The resource.
+        address: Address,
+        /// What is wrong.
+        problem: Problem,
+    },
+}
+
+impl PlanError {
+    /// What to do, in a sentence.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Protected { .. } => {
+                "set protect = false on it and apply that first, if it shall really go".to_owned()
+            }
+            Self::UnknownTarget { near: Some(near), .. } => format!("did you mean `{near}`?"),
+            Self::UnknownTarget { near: None, .. } => {
+                "`cofferdam state list` and `cofferdam graph` list what there is".into()
+            }
+            Self::UnknownKind { .. } => "use the version of cofferdam that wrote the state, or a newer one".into(),
+            Self::Attribute { problem, .. } => problem.help.clone().unwrap_or_else(|| "change the stack".into()),
+        }
+    }
+}
+
+/// What references to a resource are answered with.
+struct Known<'a> {
+    attributes: Attributes,
+    outputs: Attributes,
+    /// Outputs that the planned update changes.
+    volatile: &'a [&'a str],
+    replaced_delete_first: bool,
+}
+
+struct Planner<'a, 'i> {
+    inputs: &'i Inputs<'a>,
+    known: HashMap<&'a str, Known<'a>>,
+    actions: Vec<Action>,
+    drift: Vec<Drift>,
+    errors: Vec<PlanError>,
+}
+
+/// Makes a plan.
+///
+/// # Errors
+/// Everything that forbids it.
+pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, Vec<PlanError>> {
+    let mut planner =
+        Planner { inputs, known: HashMap::new(), actions: Vec::new(), drift: Vec::new(), errors: Vec::new() };
+    let selected = planner.selection()?;
+    let is_selected = |address: &Address| selected.as_ref().is_none_or(|set| set.contains(address));
+    if inputs.mode == Mode::Apply {
+        for resource in inputs.graph.in_order() {
+            planner.resource(resource, is_selected(&resource.address));
+        }
+    }
+    planner.deletions(&is_selected);
+    planner.finish()
+}
+
+impl<'a> Planner<'a, '_> {
+    fn entry(&self, address: &Address) -> Option<&'a Entry> {
+        self.inputs.state.and_then(|state| state.resources.get(address))
+    }
+
+    /// The addresses that `--target` selects: those named, what they depend on, and, of what is deleted, what depends on
+    /// them. `None`: everything.
+    fn selection(&self) -> Result<Option<HashSet<Address>>, Vec<PlanError>> {
+        let inputs = self.inputs;
+        let state = || inputs.state.into_iter().flat_map(|state| state.resources.keys());
+        let all: BTreeSet<&Address> = inputs.graph.resources().iter().map(|r| &r.address).chain(state()).collect();
+        let mut errors = Vec::new();
+        for name in inputs.targets.iter().chain(inputs.replace) {
+            if !all.iter().any(|address| address.is_within(name)) {
+                let near = all
+                    .iter()
+                    .map(|a| a.as_str())
+                    .map(|a| (strsim::jaro_winkler(a, name), a))
+                    .filter(|(likeness, _)| *likeness > 0.8)
+                    .max_by(|a, b| a.0.total_cmp(&b.0))
+                    .map(|(_, a)| a.to_owned());
+                errors.push(PlanError::UnknownTarget { name: name.clone(), near });
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        if inputs.targets.is_empty() {
+            return Ok(None);
+        }
+        let named = |address: &&&Address| inputs.targets.iter().any(|target| address.is_within(target));
+        let mut selected: HashSet<Address> = HashSet::new();
+        let mut open: Vec<Address> = all.iter().filter(named).map(|a| (**a).clone()).collect();
+        while let Some(address) = open.pop() {
+            if !selected.insert(address.clone()) {
+                continue;
+            }
+            if inputs.mode == Mode::Apply && inputs.graph.get(&address).is_some() {
+                open.extend(inputs.graph.dependencies(&address).into_iter().map(|(a, _)| a.clone()));
+            } else if let Some(state) = inputs.state {
+                // It goes, so what depends on it goes before.
+                let dependents = state.resources.iter().filter(|(_, entry)| entry.depends_on.contains(&address));
+                open.extend(dependents.map(|(a, _)| a.clone()));
+            }
+        }
+        Ok(Some(selected))
+    }
+
+    fn resource(&mut self, resource: &'a Resource, selected: bool) {
+        let inputs = self.inputs;
+        let address = &resource.address;
+        let Some(spec) = (inputs.specs)(address.kind()) else {
+            self.errors.push(PlanError::UnknownKind { address: address.clone() });
+            return;
+        };
+        if !selected {
+            if let Some(entry) = self.entry(address) {
+                let outputs = with_id(entry.outputs.clone(), &entry.id);
+                self.knows(address, entry.attributes.clone(), outputs, &[], false);
+            }
+            return;
+        }
+        let Some(attributes) = self.resolved(resource, spec) else { return };
+        let mut action = Action {
+            address: address.clone(),
+            kind: spec.name.to_owned(),
+            action: Verb::NoChange,
+            reason: String::new(),
+            changes: Vec::new(),
+            create_first: false,
+            attributes,
+            current: Attributes::new(),
+            outputs: Attributes::new(),
+            id: None,
+            unfinished: false,
+            deposed: false,
+            protect: resource.protect,
+            depends_on: inputs.graph.dependencies(address).into_iter().map(|(a, n)| (a.clone(), n)).collect(),
+            depended_on: Vec::new(),
+        };
+        if refresh::is_read_only(resource, |kind| (inputs.specs)(kind)) {
+            self.read(resource, action);
+            return;
+        }
+        let seen = inputs.observed.and_then(|observed| observed.resources.get(address));
+        match (self.entry(address).filter(|entry| !entry.read_only), seen) {
+            (None, _) => self.create(spec, action, "not there yet"),
+            (Some(entry), Some(Seen::Gone)) => {
+                self.drift.push(Drift { address: address.clone(), gone: true, changes: Vec::new() });
+                action.depended_on.clone_from(&entry.depends_on);
+                self.create(spec, action, "it was deleted outside of this tool");
+            }
+            (Some(entry), seen) => {
+                let observed = match seen {
+                    Some(Seen::Present(observed)) => Some(observed),
+                    _ => None,
+                };
+                action.current =
+                    diff::current(spec, &entry.attributes, observed.map(|o| &o.attributes), &action.attributes);
+                if observed.is_some() {
+                    let changes = diff::drift(spec, &entry.attributes, &action.current);
+                    if !changes.is_empty() {
+                        self.drift.push(Drift { address: address.clone(), gone: false, changes });
+                    }
+                }
+                let mut outputs = entry.outputs.clone();
+                outputs.extend(observed.map(|o| o.outputs.clone()).unwrap_or_default());
+                action.outputs = with_id(outputs, &entry.id);
+                action.id = Some(entry.id.clone());
+                action.unfinished = !entry.complete;
+                action.depended_on.clone_from(&entry.depends_on);
+                self.existing(spec, entry, action);
+            }
+        }
+    }
+
+    /// The resource's attributes with every reference that is known put in.
+    fn resolved(&mut self, resource: &Resource, spec: &KindSpec) -> Option<Attributes> {
+        if !resource.attributes.values().any(template::has_template) {
+            return Some(resource.attributes.clone());
+        }
+        let mut known = |reference: &Reference| self.answer(reference);
+        let resolved = resource
+            .attributes
+            .iter()
+            .map(|(name, value)| (name.clone(), template::resolve(value, &mut known)))
+            .collect();
+        match (spec.canonical)(resolved) {
+            Ok(attributes) => Some(attributes),
+            Err(problem) => {
+                self.errors.push(PlanError::Attribute { address: resource.address.clone(), problem });
+                None
+            }
+        }
+    }
+
+    /// What a reference stands for, if that is known before the apply.
+    fn answer(&self, reference: &Reference) -> Option<Value> {
+        let known = self.known.get(reference.target.as_str())?;
+        if let Some(value) = known.attributes.get(&reference.attribute) {
+            return template::literal(value);
+        }
+        if known.volatile.contains(&reference.attribute.as_str()) {
+            return None;
+        }
+        known.outputs.get(&reference.attribute).cloned()
+    }
+
+    fn knows(
+        &mut self,
+        address: &'a Address,
+        attributes: Attributes,
+        outputs: Attributes,
+        volatile: &'a [&'a str],
+        replaced_delete_first: bool,
+    ) {
+        self.known.insert(address.as_str(), Known { attributes, outputs, volatile, replaced_delete_first });
+    }
+
+    fn read(&mut self, resource: &'a Resource, mut action: Action) {
+        let address = &resource.address;
+        let entry = self.entry(address);
+        action.id.clone_from(&resource.existing);
+        match self.inputs.observed.and_then(|observed| observed.reads.get(address)) {
+            Some(observed) => {
+                action.id = Some(observed.id.clone());
+                action.outputs = with_id(observed.outputs.clone(), &observed.id);
+                action
+                    .attributes
+                    .extend(observed.attributes.clone().into_iter().map(|(k, v)| (k, template::escape_value(&v))));
+                let as_known = entry.is_some_and(|e| e.read_only && e.id == observed.id && e.outputs == action.outputs);
+                action.action = if as_known { Verb::NoChange } else { Verb::Read };
+            }
+            None => match entry.filter(|entry| entry.read_only && self.inputs.observed.is_none()) {
+                Some(entry) => {
+                    action.id = Some(entry.id.clone());
+                    action.outputs = with_id(entry.outputs.clone(), &entry.id);
+                }
+                None => action.action = Verb::Read,
+            },
+        }
+        action.reason = "it is only read".into();
+        self.knows(address, action.attributes.clone(), action.outputs.clone(), &[], false);
+        self.actions.push(action);
+    }
+
+    fn create(&mut self, spec: &'a KindSpec, mut action: Action, reason: &str) {
+        action.action = Verb::Create;
+        action.reason = reason.to_owned();
+        action.changes = diff::changes(spec, &action.attributes, None, &Attributes::new());
+        self.foresee(spec, &mut action, false);
+    }
+
+    fn existing(&mut self, spec: &'a KindSpec, entry: &Entry, mut action: Action) {
+        action.changes = diff::changes(spec, &action.attributes, Some(&entry.attributes), &action.current);
+        let forced: Vec<&str> =
+            action.changes.iter().filter(|c| c.forces_replacement).map(|c| c.path.as_str()).collect();
+        let asked = self.inputs.replace.iter().any(|name| action.address.is_within(name));
+        if asked || !forced.is_empty() {
+            action.action = Verb::Replace;
+            action.reason = match forced.as_slice() {
+                [] => "you asked for it".to_owned(),
+                paths => format!("{} cannot be changed in place", list(paths)),
+            };
+            let delete_first_below = action
+                .depends_on
+                .iter()
+                .any(|(address, _)| self.known.get(address.as_str()).is_some_and(|known| known.replaced_delete_first));
+            action.create_first = spec.replace_order == ReplaceOrder::CreateFirst && !delete_first_below;
+            self.protected(&action.address, entry.protect || action.protect, "replace");
+            let delete_first = !action.create_first;
+            self.foresee(spec, &mut action, delete_first);
+            return;
+        }
+        if !action.changes.is_empty() || action.unfinished || entry.protect != action.protect {
+            action.action = Verb::Update;
+            action.reason = if action.unfinished {
+                "creating it was interrupted".into()
+            } else if action.changes.is_empty() {
+                if action.protect { "it becomes protected" } else { "it is protected no longer" }.into()
+            } else if action.changes.iter().all(|change| change.drift) {
+                "it was changed outside of this tool".into()
+            } else {
+                "the stack changed".into()
+            };
+            let volatile = if action.changes.is_empty() { &[] } else { spec.outputs_changed_by_update };
+            let (attributes, outputs) = (action.attributes.clone(), action.outputs.clone());
+            self.remember(&action.address, attributes, outputs, volatile, false);
+        } else {
+            let (attributes, outputs) = (action.attributes.clone(), action.outputs.clone());
+            self.remember(&action.address, attributes, outputs, &[], false);
+        }
+        self.actions.push(action);
+    }
+
+    /// Notes what a resource that is made will be like, as far as that can be foreseen.
+    fn foresee(&mut self, spec: &'a KindSpec, action: &mut Action, delete_first: bool) {
+        action.outputs = (spec.predict)(&action.attributes, self.inputs.scope)
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, template::literal(&value)?)))
+            .collect();
+        self.remember(&action.address, action.attributes.clone(), action.outputs.clone(), &[], delete_first);
+        self.actions.push(action.clone());
+    }
+
+    fn remember(
+        &mut self,
+        address: &Address,
+        attributes: Attributes,
+        outputs: Attributes,
+        volatile: &'a [&'a str],
+        delete_first: bool,
+    ) {
+        // The graph's own copy of the address lives as long as the plan is made.
+        if let Some(resource) = self.inputs.graph.get(address) {
+            self.knows(&resource.address, attributes, outputs, volatile, delete_first);
+        }
+    }
+
+    fn protected(&mut self, address: &Address, protect: bool, what: &'static str) {
+        if protect {
+            self.errors.push(PlanError::Protected { address: address.clone(), what });
+        }
+    }
+
+    /// What is in the state and shall not be there: dependents first.
+    fn deletions(&mut self, is_selected: &dyn Fn(&Address) -> bool) {
+        let Some(state) = self.inputs.state else { return };
+        let destroy = self.inputs.mode == Mode::Destroy;
+        for old in &state.deposed {
+            let seen = self.inputs.observed.and_then(|observed| observed.deposed.get(&old.entry.id));
+            self.deletion(&old.address, &old.entry, seen, "a replacement left it behind", true);
+        }
+        for address in dependents_first(state) {
+            let Some(entry) = state.resources.get(address) else { continue };
+            if !is_selected(address) || (!destroy && self.inputs.graph.get(address).is_some()) {
+                continue;
+            }
+            let seen = self.inputs.observed.and_then(|observed| observed.resources.get(address));
+            let reason = if destroy { "the stack is destroyed" } else { "it is no longer in the stack" };
+            self.deletion(address, entry, seen, reason, false);
+        }
+    }
+
+    fn deletion(&mut self, address: &Address, entry: &Entry, seen: Option<&Seen>, reason: &str, deposed: bool) {
+        let Some(spec) = (self.inputs.specs)(address.kind()) else {
+            self.errors.push(PlanError::UnknownKind { address: address.clone() });
+            return;
+        };
+        let (action, reason) = match seen {
+            _ if entry.read_only => (Verb::Forget, "it was only read"),
+            Some(Seen::Gone) => (Verb::Forget, "it is gone already"),
+            _ => (Verb::Delete, reason),
+        };
+        if action == Verb::Delete {
+            self.protected(address, entry.protect, "delete");
+        }
+        let changes = match action {
+            Verb::Delete => entry.attributes.iter().map(|(name, value)| removed(name, value)).collect(),
+            _ => Vec::new(),
+        };
+        self.actions.push(Action {
+            address: address.clone(),
+            kind: spec.name.to_owned(),
+            action,
+            reason: reason.to_owned(),
+            changes,
+            create_first: false,
+            attributes: Attributes::new(),
+            current: entry.attributes.clone(),
+            outputs: with_id(entry.outputs.clone(), &entry.id),
+            id: Some(entry.id.clone()),
+            unfinished: false,
+            deposed,
+            protect: false,
+            depends_on: Vec::new(),
+            depended_on: entry.depends_on.clone(),
+        });
+    }
+
+    fn finish(self) -> Result<Plan, Vec<PlanError>> {
+        if !self.errors.is_empty() {
+            return Err(self.errors);
+        }
+        let inputs = self.inputs;
+        let mut outputs = BTreeMap::new();
+        let mut output_changes = BTreeMap::new();
+        let empty = BTreeMap::new();
+        let before = inputs.state.map_or(&empty, |state| &state.outputs);
+        if inputs.mode == Mode::Apply {
+            for (name, value) in &inputs.graph.outputs {
+                let value = template::resolve(value, &mut |reference| self.answer(reference));
+                let old = before.get(name);
+                if !old.is_some_and(|old| diff::same(&value, old)) {
+                    let before = old.cloned().unwrap_or(Value::Null);
+                    output_changes.insert(name.clone(), OutputChange { before, after: diff::after(Some(&value)) });
+                }
+                outputs.insert(name.clone(), value);
+            }
+        }
+        for (name, value) in before {
+            if !outputs.contains_key(name) && inputs.targets.is_empty() {
+                let after = After::Known { value: Value::Null };
+                output_changes.insert(name.clone(), OutputChange { before: value.clone(), after });
+            }
+        }
+        let mut summary = Summary { drift: self.drift.len(), ..Summary::default() };
+        for action in &self.actions {
+            match action.action {
+                Verb::NoChange => summary.no_change += 1,
+                Verb::Read => {}
+                Verb::Create => summary.create += 1,
+                Verb::Update => summary.update += 1,
+                Verb::Replace => summary.replace += 1,
+                Verb::Delete => summary.delete += 1,
+                Verb::Forget => summary.forget += 1,
+            }
+        }
+        Ok(Plan {
+            format_version: FORMAT_VERSION,
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            mode: inputs.mode,
+            scope: inputs.scope.clone(),
+            cloud: inputs.cloud.to_owned(),
+            lineage: inputs.state.map(|state| state.lineage.clone()),
+            serial: inputs.state.map_or(0, |state| state.serial),
+            inputs_digest: inputs.inputs_digest.to_owned(),
+            summary,
+            actions: self.actions,
+            drift: self.drift,
+            outputs,
+            output_changes,
+        })
+    }
+}
+
+fn with_id(mut outputs: Attributes, id: &str) -> Attributes {
+    outputs.insert("id".into(), Value::from(id));
+    outputs
+}
+
+fn removed(name: &str, value: &Value) -> Change {
+    Change {
+        path: name.to_owned(),
+        before: value.clone(),
+        after: After::Known { value: Value::Null },
+        forces_replacement: false,
+        drift: false,
+    }
+}
+
+fn list(paths: &[&str]) -> String {
+    match paths {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}
+
+/// The state's addresses, those that depend on others before those.
+fn dependents_first(state: &State) -> Vec<&Address> {
+    let mut waiting: HashMap<&Address, usize> = state.resources.keys().map(|address| (address, 0)).collect();
+    for entry in state.resources.values() {
+        for dependency in &entry.depends_on {
+            if let Some(count) = waiting.get_mut(dependency) {
+                *count += 1;
+            }
+        }
+    }
+    let mut ready: BTreeSet<&Address> = waiting.iter().filter(|(_, n)| **n == 0).map(|(a, _)| *a).collect();
+    let mut out = Vec::with_capacity(state.resources.len());
+    while let Some(address) = ready.pop_first() {
+        out.push(address);
+        for dependency in state.resources.get(address).into_iter().flat_map(|entry| &entry.depends_on) {
+            if let Some((key, _)) = state.resources.get_key_value(dependency)
+                && let Some(count) = waiting.get_mut(key)
+            {
+                *count -= 1;
+                if *count == 0 {
+                    ready.insert(key);
+                }
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,153 @@
+//! The action graph: what a plan's actions wait for. Destroying has edges of its own; it is not creating backwards.
+
+use std::collections::HashMap;
+
+use super::{Plan, Verb};
+use crate::graph::{Address, KindSpec, Need};
+
+/// What a step does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepKind {
+    /// Nothing; it only passes on that what it depends on is done.
+    Pass,
+    /// Reads something that is only read.
+    Read,
+    /// Creates.
+    Create,
+    /// Updates in place.
+    Update,
+    /// Deletes: what shall go, or what a replacement replaces.
+    Delete,
+    /// Lets the state forget.
+    Forget,
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    /// The action, as an index into the plan's.
+    pub action: usize,
+    /// What it does.
+    pub kind: StepKind,
+    /// Seconds from its start to the end of everything that hangs on it, as usual: the longest go first.
+    pub remaining: u64,
+}
+
+/// The steps of a plan and their order.
+#[derive(Debug, Default)]
+pub struct Steps {
+    /// The steps.
+    pub steps: Vec<Step>,
+    /// For each step, those that wait for it, and for what of it.
+    pub dependents: Vec<Vec<(usize, Need)>>,
+    /// For each step, how many it waits for.
+    pub waits_for: Vec<usize>,
+}
+
+impl Steps {
+    /// The steps of a plan.
+    pub fn of<'a>(plan: &Plan, specs: &dyn Fn(&str) -> Option<&'a KindSpec>) -> Self {
+        let mut out = Self::default();
+        let mut applies: HashMap<&Address, usize> = HashMap::with_capacity(plan.actions.len());
+        let mut deletes: HashMap<&Address, Vec<usize>> = HashMap::new();
+        // Of an action: the step that applies it, and the step that deletes.
+        let mut of_action = Vec::with_capacity(plan.actions.len());
+        for (index, action) in plan.actions.iter().enumerate() {
+            let mut step = |kind| {
+                out.steps.push(Step { action: index, kind, remaining: 0 });
+                out.steps.len() - 1
+            };
+            let (apply, delete) = match action.action {
+                Verb::NoChange => (Some(step(StepKind::Pass)), None),
+                Verb::Read => (Some(step(StepKind::Read)), None),
+                Verb::Create => (Some(step(StepKind::Create)), None),
+                Verb::Update => (Some(step(StepKind::Update)), None),
+                Verb::Replace => (Some(step(StepKind::Create)), Some(step(StepKind::Delete))),
+                Verb::Delete => (None, Some(step(StepKind::Delete))),
+                Verb::Forget => (None, Some(step(StepKind::Forget))),
+            };
+            if let Some(apply) = apply {
+                applies.insert(&action.address, apply);
+            }
+            if let Some(delete) = delete {
+                deletes.entry(&action.address).or_default().push(delete);
+            }
+            of_action.push((apply, delete));
+        }
+        out.dependents = vec![Vec::new(); out.steps.len()];
+        out.waits_for = vec![0; out.steps.len()];
+        for (index, action) in plan.actions.iter().enumerate() {
+            let (apply, delete) = of_action[index];
+            if let Some(apply) = apply {
+                for (dependency, need) in &action.depends_on {
+                    if let Some(&first) = applies.get(dependency) {
+                        out.edge(first, apply, *need);
+                    }
+                }
+            }
+            if let (Verb::Replace, Some(apply), Some(delete)) = (action.action, apply, delete) {
+                if action.create_first {
+                    out.edge(apply, delete, Need::Readiness);
+                } else {
+                    out.edge(delete, apply, Need::Readiness);
+                }
+            }
+            for dependency in &action.depended_on {
+                for &gone in deletes.get(dependency).into_iter().flatten() {
+                    if let Some(delete) = delete
+                        && delete != gone
+                    {
+                        out.edge(delete, gone, Need::Readiness);
+                    }
+                    let other = &plan.actions[out.steps[gone].action];
+                    // Who goes before its successor comes cannot wait for dependents that move to the successor.
+                    let goes_first = other.action == Verb::Replace && !other.create_first;
+                    if let Some(apply) = apply
+                        && !goes_first
+                    {
+                        out.edge(apply, gone, Need::Readiness);
+                    }
+                }
+            }
+        }
+        out.weigh(plan, specs);
+        out
+    }
+
+    fn edge(&mut self, first: usize, then: usize, need: Need) {
+        self.dependents[first].push((then, need));
+        self.waits_for[then] += 1;
+    }
+
+    /// The steps in an order that respects every edge.
+    pub fn in_order(&self) -> Vec<usize> {
+        let mut waits_for = self.waits_for.clone();
+        let mut order: Vec<usize> = (0..self.steps.len()).filter(|step| waits_for[*step] == 0).collect();
+        let mut next = 0;
+        while let Some(&step) = order.get(next) {
+            next += 1;
+            for &(dependent, _) in &self.dependents[step] {
+                waits_for[dependent] -= 1;
+                if waits_for[dependent] == 0 {
+                    order.push(dependent);
+                }
+            }
+        }
+        order
+    }
+
+    fn weigh<'a>(&mut self, plan: &Plan, specs: &dyn Fn(&str) -> Option<&'a KindSpec>) {
+        for step in self.in_order().into_iter().rev() {
+            let Step { action, kind, .. } = self.steps[step];
+            let typical = specs(&plan.actions[action].kind).map_or(1, |spec| u64::from(spec.typical_seconds));
+            let own = match kind {
+                StepKind::Pass | StepKind::Forget => 0,
+                StepKind::Read => 1,
+                StepKind::Create => typical,
+                StepKind::Update | StepKind::Delete => typical.div_ceil(2),
+            };
+            let after = self.dependents[step].iter().map(|(next, _)| self.steps[*next].remaining).max().unwrap_or(0);
+            self.steps[step].remaining = own + after;
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! State: what the tool made, where it is, and what it was about to do. A snapshot and a journal in one directory for
+//! each stack, environment, cloud, account and region.
+
+mod journal;
+mod lock;
+mod store;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use journal::{Journal, Log, MemoryLog};
+pub use lock::{Holder, Lock};
+pub use store::{Store, Writer, sha256};
+
+use crate::graph::{Address, Attributes};
+
+/// The version of the snapshot's form.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// One resource that exists.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its id in the cloud.
+    pub id: String,
+    /// Its attributes as last applied (literal, canonical).
+    pub attributes: Attributes,
+    /// What the cloud gave: ids, ARNs, addresses.
+    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    pub outputs: Attributes,
+    /// What it depended on when it was applied: deleting goes the other way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<Address>,
+    /// Whether plans that delete or replace it are refused. Kept here so that removing its block does not remove it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub protect: bool,
+    /// Whether creating it came to its end; if not, the next apply finishes it.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub complete: bool,
+    /// Whether it is only read: something that existed before, or a lookup.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub read_only: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+// serde's `skip_serializing_if` hands over a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// A resource that was replaced and still has to be deleted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Deposed {
+    /// The address that its successor has now.
+    pub address: Address,
+    /// What it was.
+    pub entry: Entry,
+}
+
+/// What a mutating call is about to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Operation {
+    /// Bring a resource into being.
+    Create,
+    /// Change it in place.
+    Update,
+    /// Delete it.
+    Delete,
+}
+
+/// A mutating call that is about to be sent: on disk before it goes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Intent {
+    /// Its number in the run's order.
+    pub number: u64,
+    /// The resource.
+    pub address: Address,
+    /// What is about to be done.
+    pub operation: Operation,
+    /// The identity of a create: client token or tag.
+    pub token: String,
+    /// SHA-256 of the attributes asked for, in hexadecimal.
+    pub digest: String,
+    /// The attributes of a create, by which it is found again; empty otherwise.
+    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    pub attributes: Attributes,
+    /// What a created resource depends on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<Address>,
+    /// The id of what is updated or deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+}
+
+/// A line of the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "kebab-case")]
+pub enum Record {
+    /// The first line: which snapshot the journal continues, and for whom.
+    Begin {
+        /// The snapshot's serial.
+        serial: u64,
+        /// The state's lineage.
+        lineage: String,
+        /// The verb that runs: `apply`, `destroy`.
+        verb: String,
+        /// Who runs it: user and host.
+        who: String,
+        /// When it began, RFC 3339.
+        at: String,
+    },
+    /// A call is about to be sent.
+    Intent(Intent),
+    /// A call is known to have had its effect, or none: nothing is left to look up.
+    Settled {
+        /// The intent's number.
+        number: u64,
+    },
+    /// A resource is now so.
+    Put {
+        /// Its address.
+        address: Address,
+        /// What is known of it.
+        entry: Entry,
+    },
+    /// The resource at an address is to be replaced: it moves aside until it is deleted.
+    Depose {
+        /// Its address.
+        address: Address,
+    },
+    /// The resource at an address with this id is gone, deposed or not.
+    Remove {
+        /// Its address.
+        address: Address,
+        /// Its id.
+        id: String,
+    },
+    /// A resource is to be known under another address.
+    Move {
+        /// Its address so far.
+        from: Address,
+        /// Its address from now on.
+        to: Address,
+    },
+    /// The stack's outputs.
+    Outputs {
+        /// By name.
+        outputs: BTreeMap<String, Value>,
+    },
+}
+
+/// What exists of one stack in one cloud, account and region.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Which history this state belongs to: made once, with the first snapshot.
+    pub lineage: String,
+    /// Counts snapshots.
+    pub serial: u64,
+    /// The stack's name.
+    pub stack: String,
+    /// Its environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<String>,
+    /// `aws` or `local`.
+    pub cloud: String,
+    /// The account's number.
+    pub account: String,
+    /// The region.
+    pub region: String,
+    /// For an emulated cloud: which run of it. Another run has forgotten everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// What exists.
+    pub resources: BTreeMap<Address, Entry>,
+    /// What was replaced and is to be deleted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deposed: Vec<Deposed>,
+    /// The stack's outputs when it was last applied.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs: BTreeMap<String, Value>,
+    /// Calls that were about to be sent and of whose end nothing is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unresolved: Vec<Intent>,
+}
+
+impl State {
+    /// The state of a stack that was never applied.
+    pub fn empty(stack: &str, env: Option<&str>, cloud: &str, account: &str, region: &str) -> Self {
+        Self {
+            lineage: uuid::Uuid::new_v4().to_string(),
+            serial: 0,
+            stack: stack.to_owned(),
+            env: env.map(str::to_owned),
+            cloud: cloud.to_owned(),
+            account: account.to_owned(),
+            region: region.to_owned(),
+            instance: None,
+            resources: BTreeMap::new(),
+            deposed: Vec::new(),
+            outputs: BTreeMap::new(),
+            unresolved: Vec::new(),
+        }
+    }
+
+    /// Whether nothing exists and nothing is uncertain.
+    pub fn is_empty(&self) -> bool {
+        self.resources.values().all(|entry| entry.read_only) && self.deposed.is_empty() && self.unresolved.is_empty()
+    }
+
+    /// Takes in one record of the journal.
+    pub fn take(&mut self, record: &Record) {
+        match record {
+            Record::Begin { .. } => {}
+            Record::Intent(intent) => self.unresolved.push(intent.clone()),
+            Record::Settled { number } => self.unresolved.retain(|intent| intent.number != *number),
+            Record::Put { address, entry } => {
+                self.resources.insert(address.clone(), entry.clone());
+            }
+            Record::Depose { address } => {
+                if let Some(entry) = self.resources.remove(address) {
+                    self.deposed.push(Deposed { address: address.clone(), entry });
+                }
+            }
+            Record::Remove { address, id } => {
+                if self.resources.get(address).is_some_and(|entry| entry.id == *id) {
+                    self.resources.remove(address);
+                }
+                self.deposed.retain(|old| old.address != *address || old.entry.id != *id);
+            }
+            Record::Move { from, to } => {
+                if let Some(entry) = self.resources.remove(from) {
+                    self.resources.insert(to.clone(), entry);
+                    let dependents = self.resources.values_mut();
+                    dependents.flat_map(|e| &mut e.depends_on).filter(|a| *a == from).for_each(|a| *a = to.clone());
+                }
+            }
+            Record::Outputs { outputs } => self.outputs.clone_from(outputs),
+        }
+    }
+}
+
+/// Why a state cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The file system refused.
+    #[error("cannot {doing} {path}: {source}")]
+    Io {
+        /// `read`, `write` …
+        doing: &'static str,
+        /// Which file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// What stands in a file is not what was written there.
+    #[error("{path} is damaged: {why}")]
+    Damaged {
+        /// Which file.
+        path: String,
+        /// In what way.
+        why: String,
+    },
+    /// A newer version wrote it.
+    #[error("{path} was written by a newer version (format {found}; this version reads up to {FORMAT_VERSION})")]
+    Newer {
+        /// Which file.
+        path: String,
+        /// Its format.
+        found: u32,
+    },
+    /// Somebody else holds the lock.
+    #[error("the state is locked: {}", .0.sentence())]
+    Locked(Box<Holder>),
+}
+
+impl StateError {
+    /// What to do, in a sentence.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                "make room on the disk and run the same command again: it continues".into()
+            }
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                "allow yourself to write there, or name another directory with --state".into()
+            }
+            Self::Io { .. } => "make the path readable and writable, and run the same command again".into(),
+            Self::Damaged { .. } => {
+                "put back a copy of the file, for example the newest one under history/; nothing was overwritten".into()
+            }
+            Self::Newer { .. } => "use the version of cofferdam that wrote it, or a newer one".into(),
+            Self::Locked(_) => "wait until it is done and run the same command again".into(),
+        }
+    }
+
+    pub(crate) fn io(doing: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.display().to_string();
+        move |source| Self::Io { doing, path, source }
+    }
+}
