@@ -39,6 +39,11 @@ impl Store {
         Self { directory: root.join(stack).join(format!("{cloud}-{account}-{region}")) }
     }
 
+    /// The store in this directory.
+    pub fn at(directory: &Path) -> Self {
+        Self { directory: directory.to_owned() }
+    }
+
     /// Its directory.
     pub fn directory(&self) -> &Path {
         &self.directory
