@@ -6,4 +6,5 @@ pub mod cloud;
 pub mod constructs;
 pub mod graph;
 pub mod kinds;
+pub mod local;
 pub mod net;
