@@ -292,14 +292,21 @@ async fn lock(folder: &Path, waiting: &str, say: Say<'_>) -> Result<File, LocalE
     }
 }
 
-/// A socket that listens on loopback: on this port, or on any where it is taken.
+/// A socket that listens on loopback: on this port, or on any other where it is taken.
 fn listen(port: Option<u16>) -> Result<(TcpListener, u16), LocalError> {
-    let kept = port.and_then(|port| TcpListener::bind(("127.0.0.1", port)).ok());
-    let listening = match kept {
-        Some(listener) => Ok(listener),
-        None => TcpListener::bind(("127.0.0.1", 0)),
-    };
-    listening.and_then(|listener| listener.local_addr().map(|at| (listener, at.port()))).map_err(LocalError::Listen)
+    // Below the ports that systems give to outgoing connections (from 32768 on Linux, from 49152 elsewhere), so that the
+    // port is still free at the next start. Port 0 is any that the system finds free.
+    let random = || 20_000 + (uuid::Uuid::new_v4().as_u128() % 12_000) as u16;
+    let wanted = port.into_iter().chain((0..20).map(|_| random())).chain([0]);
+    let mut last = None;
+    for port in wanted {
+        match TcpListener::bind(("127.0.0.1", port)).and_then(|listener| Ok((listener.local_addr()?.port(), listener)))
+        {
+            Ok((port, listener)) => return Ok((listener, port)),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(LocalError::Listen(last.unwrap_or_else(|| std::io::ErrorKind::AddrInUse.into())))
 }
 
 fn lifeline(socket: UnixStream) -> Stdio {

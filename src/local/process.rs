@@ -179,6 +179,16 @@ async fn command_line(pid: u32) -> Option<String> {
     listed.status.success().then(|| String::from_utf8_lossy(&listed.stdout).into_owned())
 }
 
+/// Whether an emulator of this start is gone with all it held. A process that is ending has no command line any more, and
+/// has its socket for a moment longer; Linux says in its state when that is over (proc(5), `/proc/pid/stat`).
+async fn has_ended(pid: u32, start: &str) -> bool {
+    if command_line(pid).await.is_some_and(|line| line.is_empty()) {
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
+        return stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X']));
+    }
+    !is_ours(pid, start).await
+}
+
 /// Stops an emulator of this start; `false` where it does not run, or the id is another process's now.
 pub(super) async fn stop(pid: u32, start: &str) -> Result<bool, LocalError> {
     if !is_ours(pid, start).await {
@@ -189,7 +199,7 @@ pub(super) async fn stop(pid: u32, start: &str) -> Result<bool, LocalError> {
         kill.map_err(at(Path::new("kill")))?;
         let deadline = Instant::now() + ENDING;
         while Instant::now() < deadline {
-            if !is_ours(pid, start).await {
+            if has_ended(pid, start).await {
                 return Ok(true);
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
