@@ -51,7 +51,8 @@ def serve_moto(listener, ecs):
 
     host, port = listener.getsockname()
     app = DomainDispatcherApplication(create_app)
-    make_server(host, port, app, threaded=True, request_handler=MotoRequestHandler, fd=listener.fileno()).serve_forever()
+    fd = listener.fileno()
+    make_server(host, port, app, threaded=True, request_handler=MotoRequestHandler, fd=fd).serve_forever()
 
 
 def accept_services_of(ecs):
@@ -114,7 +115,8 @@ def main():
 
     port = str(listener.getsockname()[1])
     # Neither the user's configuration nor instance metadata may lead an SDK in here to a real account.
-    os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull, AWS_EC2_METADATA_DISABLED="true")
+    os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
+    os.environ.update(AWS_EC2_METADATA_DISABLED="true")
     if args.emulator == "moto":
         os.environ.update(MOTO, MOTO_PORT=port)
         serve_moto(listener, args.ecs)

@@ -13,7 +13,7 @@ pub enum LocalError {
         found: String,
     },
     /// A Python that cannot make virtual environments: Debian and Ubuntu package that apart.
-    #[error("{} (Python {version}) cannot make a virtual environment: its venv or ensurepip module is missing", .python.display())]
+    #[error("{} (Python {version}) cannot make a virtual environment: it has no ensurepip", .python.display())]
     NoVenv {
         /// That Python.
         python: PathBuf,
@@ -80,11 +80,12 @@ impl LocalError {
                     .into()
             }
             Self::NoVenv { version, .. } => format!(
-                "on Debian and Ubuntu run `apt install python{version}-venv`; elsewhere install a Python that has ensurepip"
+                "on Debian and Ubuntu run `apt install python{version}-venv`; elsewhere install a Python \
+                 that has the modules venv and ensurepip"
             ),
             Self::Install { .. } => {
-                "the packages come from PyPI: check the network, and set HTTPS_PROXY or PIP_INDEX_URL where it is reached \
-                 through a proxy or a mirror; then run the same command again"
+                "the packages come from PyPI: check the network, and set HTTPS_PROXY or PIP_INDEX_URL where it is \
+                 reached through a proxy or a mirror; then run the same command again"
                     .into()
             }
             Self::Died { .. } | Self::Silent { .. } => {

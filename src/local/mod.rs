@@ -1,7 +1,7 @@
 //! An emulated AWS on this machine: two emulators from PyPI in a private virtual environment, on loopback.
 //!
-//! moto stands for everything but ECS, whose services never get running there; ECS is ministack's, and moto is taught to
-//! scale the services of that ECS. Both keep everything in memory: a start is an empty cloud, told from the last one by
+//! moto stands for everything but ECS, whose services never get running there; ECS is ministack's, and moto is taught
+//! to scale the services of that ECS. Both keep everything in memory: a start is an empty cloud, told from the last one by
 //! [`Endpoints::instance`].
 
 mod error;
@@ -88,8 +88,8 @@ pub struct Attached {
 }
 
 impl Local {
-    /// The emulated AWS whose programs are installed under `cache`, which many may share, and whose processes and logs are
-    /// recorded in `run`. Python is looked for in the folders of `search`, a `PATH`.
+    /// The emulated AWS whose programs are installed under `cache`, which many may share, and whose processes and logs
+    /// are recorded in `run`. Python is looked for in the folders of `search`, a `PATH`.
     pub fn new(cache: impl Into<PathBuf>, run: impl Into<PathBuf>, search: impl Into<OsString>) -> Self {
         Self { cache: cache.into(), run: run.into(), search: search.into() }
     }
@@ -128,8 +128,8 @@ impl Local {
         }
     }
 
-    /// Makes it run: installs what is missing, starts it, and waits until it answers. One that runs already is used as it
-    /// is; [`Endpoints::instance`] tells whether it is the one that was there before.
+    /// Makes it run: installs what is missing, starts it, and waits until it answers. One that runs already is used as
+    /// it is; [`Endpoints::instance`] tells whether it is the one that was there before.
     ///
     /// # Errors
     /// Where Python is missing, the installation fails, or an emulator ends or does not answer.
@@ -294,8 +294,8 @@ async fn lock(folder: &Path, waiting: &str, say: Say<'_>) -> Result<File, LocalE
 
 /// A socket that listens on loopback: on this port, or on any other where it is taken.
 fn listen(port: Option<u16>) -> Result<(TcpListener, u16), LocalError> {
-    // Below the ports that systems give to outgoing connections (from 32768 on Linux, from 49152 elsewhere), so that the
-    // port is still free at the next start. Port 0 is any that the system finds free.
+    // Below the ports that systems give to outgoing connections (from 32768 on Linux, from 49152 elsewhere), so that
+    // the port is still free at the next start. Port 0 is any that the system finds free.
     let random = || 20_000 + (uuid::Uuid::new_v4().as_u128() % 12_000) as u16;
     let wanted = port.into_iter().chain((0..20).map(|_| random())).chain([0]);
     let mut last = None;

@@ -179,8 +179,8 @@ async fn command_line(pid: u32) -> Option<String> {
     listed.status.success().then(|| String::from_utf8_lossy(&listed.stdout).into_owned())
 }
 
-/// Whether an emulator of this start is gone with all it held. A process that is ending has no command line any more, and
-/// has its socket for a moment longer; Linux says in its state when that is over (proc(5), `/proc/pid/stat`).
+/// Whether an emulator of this start is gone with all it held. A process that is ending has no command line any more,
+/// and has its socket for a moment longer; Linux says in its state when that is over (proc(5), `/proc/pid/stat`).
 async fn has_ended(pid: u32, start: &str) -> bool {
     if command_line(pid).await.is_some_and(|line| line.is_empty()) {
         let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };

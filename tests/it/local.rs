@@ -288,7 +288,9 @@ async fn a_failed_installation_shows_why_and_is_tried_again() {
     // Passes as Python 3.12, and makes an "environment" whose pip fails.
     let python = r#"case "$2" in
 -c) echo 3 12 ;;
--m) if [ "$3" = venv ]; then mkdir -p "$4/bin" && cp "$0" "$4/bin/python"; else echo "ERROR: no route to the index" >&2; exit 1; fi ;;
+-m) if [ "$3" = venv ]; then mkdir -p "$4/bin" && cp "$0" "$4/bin/python"; exit; fi
+    echo "ERROR: no route to the index" >&2
+    exit 1 ;;
 esac"#;
     programs(&bin, &["python3"], &format!("PATH=/usr/bin:/bin\n{python}"));
     let (error, local) = failure(folder.path(), &bin).await;

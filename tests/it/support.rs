@@ -20,8 +20,8 @@ pub enum Emulator {
 }
 
 impl Emulator {
-    /// How to reach it. `COFFERDAM_TEST_MOTO` and `COFFERDAM_TEST_MINISTACK` may name the endpoints of emulators that run
-    /// already; otherwise a pair is started, once, for all tests of this process.
+    /// How to reach it. `COFFERDAM_TEST_MOTO` and `COFFERDAM_TEST_MINISTACK` may name the endpoints of emulators that
+    /// run already; otherwise a pair is started, once, for all tests of this process.
     pub fn connect(self) -> Connect {
         let named = |name| std::env::var(name).ok();
         let moto = || named("COFFERDAM_TEST_MOTO").unwrap_or_else(|| emulators().main.clone());
