@@ -88,9 +88,7 @@ impl LocalError {
                  reached through a proxy or a mirror; then run the same command again"
                     .into()
             }
-            Self::Died { .. } | Self::Silent { .. } => {
-                "run `cofferdam cloud down`, then the same command again".into()
-            }
+            Self::Died { .. } | Self::Silent { .. } => "run `cofferdam cloud down`, then the same command again".into(),
             Self::Unstoppable { pid } => format!("end it by hand: `kill -KILL {pid}`"),
             Self::Listen(_) => "check the network settings of this machine: the loopback interface is needed".into(),
             Self::Vanished => "run the same command again".into(),

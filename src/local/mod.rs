@@ -1,8 +1,8 @@
 //! An emulated AWS on this machine: two emulators from PyPI in a private virtual environment, on loopback.
 //!
 //! moto stands for everything but ECS, whose services never get running there; ECS is ministack's, and moto is taught
-//! to scale the services of that ECS. Both keep everything in memory: a start is an empty cloud, told from the last one by
-//! [`Endpoints::instance`].
+//! to scale the services of that ECS. Both keep everything in memory: a start is an empty cloud, told from the last one
+//! by [`Endpoints::instance`].
 
 mod error;
 mod http;
