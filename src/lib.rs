@@ -6,6 +6,7 @@ pub mod cloud;
 pub mod constructs;
 pub mod graph;
 pub mod kinds;
+pub mod local;
 pub mod net;
 pub mod plan;
 pub mod state;
