@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod aws;
+pub mod cli;
 pub mod cloud;
 pub mod constructs;
 pub mod graph;
@@ -9,4 +10,5 @@ pub mod kinds;
 pub mod local;
 pub mod net;
 pub mod plan;
+pub mod stack;
 pub mod state;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::execute::Ledger;
+use super::ledger::Ledger;
 use crate::cloud::{Cloud, CloudError, CreateRequest, Lost};
 use crate::graph::Address;
 use crate::state::{Entry, Operation, Record};

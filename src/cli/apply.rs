@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use super::approve::approve;
 use super::failure::{Failure, Outcome};
+use super::interrupt;
 use super::options::{PlanOptions, StackOptions};
 use super::progress::Progress;
 use super::render::{self, style};
 use super::session::Session;
-use super::interrupt;
 use crate::apply::{Execution, Options, Stop, execute};
 use crate::plan::{Mode, Plan};
 use crate::state::Writer;
@@ -89,7 +89,10 @@ pub async fn carry_out(
     if how.json {
         println!("{}", render::json::plan(plan));
     } else {
-        anstream::println!("{}\n", style::strong(&session.headline(if verb == "apply" { "Apply of" } else { "Destroy of" })));
+        anstream::println!(
+            "{}\n",
+            style::strong(&session.headline(if verb == "apply" { "Apply of" } else { "Destroy of" }))
+        );
         anstream::print!("{}", render::plan::plan(plan));
     }
     let question = format!("{} this?", if verb == "apply" { "Apply" } else { "Destroy" });

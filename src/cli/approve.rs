@@ -15,7 +15,9 @@ pub fn approve(question: &str, yes: bool, cloud: CloudName) -> Result<bool, Fail
         return Ok(true);
     }
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(Failure::new("there is no terminal to ask on").help("look at the plan and run this again with --yes"));
+        return Err(
+            Failure::new("there is no terminal to ask on").help("look at the plan and run this again with --yes")
+        );
     }
     anstream::eprint!("\n{} Only `yes` is taken as one: ", style::strong(question));
     let _ = std::io::stderr().flush();

@@ -41,7 +41,11 @@ pub async fn run(args: &Args) -> Outcome {
             let endpoints = local.up(&|line| anstream::eprintln!("{line}")).await?;
             anstream::println!("{} the local cloud answers at {}", style::good("✓"), endpoints.main);
             anstream::println!("  ECS answers at {}", endpoints.ecs);
-            anstream::println!("  for the AWS CLI: AWS_ENDPOINT_URL={} AWS_ENDPOINT_URL_ECS={}", endpoints.main, endpoints.ecs);
+            anstream::println!(
+                "  for the AWS CLI: AWS_ENDPOINT_URL={} AWS_ENDPOINT_URL_ECS={}",
+                endpoints.main,
+                endpoints.ecs
+            );
         }
         Verb::Down => match local.down().await? {
             true => anstream::println!("{} the local cloud is stopped", style::good("✓")),

@@ -8,7 +8,9 @@ use super::failure::Outcome;
 
 /// Prints completions for a shell
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  cofferdam completions bash > ~/.local/share/bash-completion/completions/cofferdam\n  cofferdam completions zsh > ~/.zfunc/_cofferdam\n  cofferdam completions fish > ~/.config/fish/completions/cofferdam.fish")]
+#[command(
+    after_help = "Examples:\n  cofferdam completions bash > ~/.local/share/bash-completion/completions/cofferdam\n  cofferdam completions zsh > ~/.zfunc/_cofferdam\n  cofferdam completions fish > ~/.config/fish/completions/cofferdam.fish"
+)]
 pub struct Args {
     /// The shell
     #[arg(value_enum)]

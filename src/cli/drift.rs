@@ -10,7 +10,9 @@ use crate::plan::Mode;
 
 /// Shows what was changed outside of this tool since the last apply. Changes nothing
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  cofferdam drift ecs-poc --cloud aws\n  cofferdam drift ecs-poc --cloud aws --detailed-exitcode   # 2 where there is drift")]
+#[command(
+    after_help = "Examples:\n  cofferdam drift ecs-poc --cloud aws\n  cofferdam drift ecs-poc --cloud aws --detailed-exitcode   # 2 where there is drift"
+)]
 pub struct Args {
     #[command(flatten)]
     stack: StackOptions,

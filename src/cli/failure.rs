@@ -117,6 +117,7 @@ impl From<Vec<PlanError>> for Failure {
 
 impl From<crate::local::LocalError> for Failure {
     fn from(error: crate::local::LocalError) -> Self {
-        Self::new(error.to_string()).help(error.remedy())
+        let help = error.help();
+        Self::new(error.to_string()).help(help)
     }
 }

@@ -13,7 +13,9 @@ use crate::kinds::Registry;
 
 /// Prints the resource graph, for Graphviz or Mermaid
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  cofferdam graph ecs-poc | dot -Tsvg > ecs-poc.svg\n  cofferdam graph ecs-poc --format mermaid")]
+#[command(
+    after_help = "Examples:\n  cofferdam graph ecs-poc | dot -Tsvg > ecs-poc.svg\n  cofferdam graph ecs-poc --format mermaid"
+)]
 pub struct Args {
     #[command(flatten)]
     stack: StackOptions,
@@ -62,7 +64,8 @@ fn own_name(address: &Address) -> String {
 
 /// Arrows run from a resource to what it depends on, as in `terraform graph`.
 fn dot(name: &str, graph: &Graph) -> String {
-    let mut text = format!("digraph \"{name}\" {{\n  rankdir = LR;\n  node [shape = box, fontname = \"sans-serif\"];\n");
+    let mut text =
+        format!("digraph \"{name}\" {{\n  rankdir = LR;\n  node [shape = box, fontname = \"sans-serif\"];\n");
     for (index, (construct, members)) in groups(graph).into_iter().enumerate() {
         let indent = if construct.is_some() { "    " } else { "  " };
         if let Some(construct) = construct {

@@ -13,7 +13,9 @@ use crate::state::{Entry, Record};
 
 /// Adopts something that exists: from then on it belongs to the stack. The cloud is not changed
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  cofferdam import ecs-poc vpc.main vpc-0f00ba40f00ba40f0 --cloud aws\n\nThe stack must declare the address. Plan afterwards: it shows what differs.")]
+#[command(
+    after_help = "Example:\n  cofferdam import ecs-poc vpc.main vpc-0f00ba40f00ba40f0 --cloud aws\n\nThe stack must declare the address. Plan afterwards: it shows what differs."
+)]
 pub struct Args {
     #[command(flatten)]
     stack: StackOptions,
@@ -30,8 +32,11 @@ pub async fn run(args: &Args) -> Outcome {
     let address = Address::parse(&args.address).map_err(|e| Failure::new(e.to_string()))?;
     let session = Session::open(&args.stack).await?;
     let Some(resource) = session.stack.graph.get(&address) else {
-        return Err(Failure::new(format!("the stack declares no `{address}`"))
-            .help(format!("write [{}.{}] into the stack first", address.kind(), address.name())));
+        return Err(Failure::new(format!("the stack declares no `{address}`")).help(format!(
+            "write [{}.{}] into the stack first",
+            address.kind(),
+            address.name()
+        )));
     };
     let mut writer = session.lock("import").await?;
     if let Some(entry) = writer.state().resources.get(&address) {
@@ -50,7 +55,9 @@ pub async fn run(args: &Args) -> Outcome {
             .help("check the id, the account and the region"));
     };
     let differs = resource.attributes.iter().any(|(name, value)| {
-        name != "tags" && !template::has_template(value) && observed.attributes.get(name).is_some_and(|now| !same(value, now))
+        name != "tags"
+            && !template::has_template(value)
+            && observed.attributes.get(name).is_some_and(|now| !same(value, now))
     });
     let mut outputs = observed.outputs;
     outputs.insert("id".into(), observed.id.clone().into());

@@ -11,7 +11,9 @@ use super::session::Session;
 
 /// Prints the outputs of the last apply
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  cofferdam output ecs-poc\n  cofferdam output ecs-poc vpc_id          the bare value, for scripts\n  cofferdam output ecs-poc --json")]
+#[command(
+    after_help = "Examples:\n  cofferdam output ecs-poc\n  cofferdam output ecs-poc vpc_id          the bare value, for scripts\n  cofferdam output ecs-poc --json"
+)]
 pub struct Args {
     #[command(flatten)]
     stack: StackOptions,

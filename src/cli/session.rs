@@ -1,6 +1,6 @@
 //! A session: one stack, the cloud it is in, and its state.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::failure::Failure;
 use super::options::{CloudName, PlanOptions, StackOptions};
@@ -34,13 +34,10 @@ pub struct Session {
 /// # Errors
 /// Where there is no place for its programs.
 pub fn local(state: &Path) -> Result<Local, Failure> {
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute())
-        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))
+    let of_user = Local::of_user(|name| std::env::var_os(name))
         .ok_or_else(|| Failure::new("there is no place for the local cloud").help("set HOME or XDG_CACHE_HOME"))?;
     let run = std::path::absolute(state).map_err(|e| Failure::new(e.to_string()))?.join(".local-cloud");
-    Ok(Local::new(&cache.join("cofferdam"), &run))
+    Ok(of_user.in_folder(run))
 }
 
 impl Session {
@@ -100,11 +97,9 @@ impl Session {
             anstream::eprintln!("{}", render::style::note(BYGONE));
             bygone(&state).iter().for_each(|record| state.take(record));
         }
-        if state.unresolved.is_empty() {
-            return Ok(Some(state));
-        }
         let mut ledger = apply::MemoryLedger::new(state);
         apply::settle(&self.cloud, &mut ledger).await?;
+        self.moves(ledger.state()).into_iter().for_each(|record| ledger.note(record));
         Ok(Some(ledger.into_state()))
     }
 
@@ -122,8 +117,18 @@ impl Session {
         for settled in apply::settle(&self.cloud, &mut writer).await? {
             anstream::eprintln!("{}", render::style::note(&settled.sentence()));
         }
-        Ledger::sync(&mut writer)?;
+        self.moves(writer.state()).into_iter().for_each(|record| writer.note(record));
+        writer.sync()?;
         Ok(writer)
+    }
+
+    /// The moves that the stack asks for and the state has not made yet.
+    fn moves(&self, state: &State) -> Vec<Record> {
+        let moved = self.stack.moved.iter().map(|moved| (moved.from.clone(), moved.to.clone()));
+        moved
+            .filter(|(from, to)| state.resources.contains_key(from) && !state.resources.contains_key(to))
+            .map(|(from, to)| Record::Move { from, to })
+            .collect()
     }
 
     /// Reads the cloud where asked to, and plans.
@@ -168,8 +173,9 @@ const BYGONE: &str = "the local cloud was started anew since this stack was appl
 fn bygone(state: &State) -> Vec<Record> {
     let resources = state.resources.iter().map(|(address, entry)| (address, entry));
     let deposed = state.deposed.iter().map(|old| (&old.address, &old.entry));
-    let removed =
-        resources.chain(deposed).map(|(address, entry)| Record::Remove { address: address.clone(), id: entry.id.clone() });
+    let removed = resources
+        .chain(deposed)
+        .map(|(address, entry)| Record::Remove { address: address.clone(), id: entry.id.clone() });
     let settled = state.unresolved.iter().map(|intent| Record::Settled { number: intent.number });
     removed.chain(settled).chain([Record::Outputs { outputs: std::collections::BTreeMap::new() }]).collect()
 }

@@ -75,7 +75,8 @@ pub async fn run(args: &Args) -> Outcome {
 async fn list(stack: &StackOptions, target: Option<&str>) -> Outcome {
     let state = Session::open(stack).await?.peek().await?;
     let resources = state.iter().flat_map(|state| &state.resources);
-    let shown: Vec<_> = resources.filter(|(address, _)| target.is_none_or(|target| address.is_within(target))).collect();
+    let shown: Vec<_> =
+        resources.filter(|(address, _)| target.is_none_or(|target| address.is_within(target))).collect();
     let width = shown.iter().map(|(address, _)| address.as_str().len()).max().unwrap_or(0);
     for (address, entry) in shown {
         anstream::println!("{address:width$}  {}", style::faint(&entry.id));

@@ -10,7 +10,9 @@ use crate::kinds::Registry;
 
 /// Checks a stack without a cloud: everything wrong in it, in one run
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  cofferdam validate ecs-poc\n  cofferdam validate stacks/web.toml --env staging --var instance_type=t4g.small")]
+#[command(
+    after_help = "Examples:\n  cofferdam validate ecs-poc\n  cofferdam validate stacks/web.toml --env staging --var instance_type=t4g.small"
+)]
 pub struct Args {
     #[command(flatten)]
     stack: StackOptions,
@@ -20,7 +22,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Outcome {
     let stack = project::load(&args.stack, &Registry::new())?;
     for warning in &stack.warnings {
-        anstream::eprintln!("{}", style::note(warning));
+        anstream::eprintln!("{}", style::note(&warning.message));
     }
     let count = plural(stack.graph.resources().len(), "resource", "resources");
     anstream::println!("{} {} is valid: {count}.", style::good("✓"), stack.name);

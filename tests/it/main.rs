@@ -4,4 +4,5 @@
 mod support;
 
 mod kinds;
+mod language;
 mod local;

@@ -33,7 +33,11 @@ pub fn plan(plan: &Plan) -> String {
 pub fn summary(plan: &Plan) -> String {
     let Summary { create, update, replace, delete, forget, no_change, .. } = plan.summary;
     if !plan.has_changes() {
-        return format!("{} ({}).\n", style::good("No changes"), plural(no_change, "resource is as it should be", "resources are as they should be"));
+        return format!(
+            "{} ({}).\n",
+            style::good("No changes"),
+            plural(no_change, "resource is as it should be", "resources are as they should be")
+        );
     }
     let counts = [
         (create, "to create", style::GOOD),
@@ -84,7 +88,10 @@ fn one(action: &Action, text: &mut String) {
     let id = action.id.as_deref().filter(|_| action.action != Verb::Create);
     let mut tail = Vec::new();
     tail.extend(id.map(|id| id.to_owned()));
-    if !matches!((action.action, action.reason.as_str()), (Verb::Create, "not there yet") | (Verb::Update, "the stack changed")) {
+    if !matches!(
+        (action.action, action.reason.as_str()),
+        (Verb::Create, "not there yet") | (Verb::Update, "the stack changed")
+    ) {
         tail.push(action.reason.clone());
     }
     let _ = writeln!(text, "{}  {}", style::paint(style.bold(), &head), style::faint(&tail.join(" · ")));
@@ -158,7 +165,10 @@ fn long_texts(change: &Change) -> Option<(&str, &str)> {
         (Value::String(before), Value::Null) => (before.as_str(), ""),
         _ => return None,
     };
-    [before, after].iter().any(|side| side.trim_end().contains('\n') || side.chars().count() > LONG).then_some((before, after))
+    [before, after]
+        .iter()
+        .any(|side| side.trim_end().contains('\n') || side.chars().count() > LONG)
+        .then_some((before, after))
 }
 
 /// A line diff with a little context.
