@@ -195,7 +195,8 @@ fn class_of(code: &str, message: &str, status: u16) -> ErrorClass {
         | "RepositoryPolicyNotFoundException" | "ServiceNotFoundException" => ErrorClass::NotFound,
         "EntityAlreadyExists" | "AlreadyExists" | "AlreadyExistsFault" | "RepositoryAlreadyExistsException" | "ResourceAlreadyExistsException"
         | "InvalidGroup.Duplicate" | "InvalidKeyPair.Duplicate" | "HostedZoneAlreadyExists" | "RouteAlreadyExists"
-        | "InvalidLaunchTemplateName.AlreadyExistsException" | "InvalidPermission.Duplicate" => ErrorClass::Exists,
+        | "InvalidLaunchTemplateName.AlreadyExistsException" | "InvalidPermission.Duplicate"
+        | "Resource.AlreadyAssociated" => ErrorClass::Exists,
         "LimitExceeded" | "LimitExceededException" | "LimitExceededFault" | "VcpuLimitExceeded" | "ServiceQuotaExceededException"
         | "TooManyHostedZones" | "TooManyTagsException" => ErrorClass::Quota,
         "InternalError" | "InternalFailure" | "InternalServerError" | "InternalServiceError" | "ServerException" | "ServiceUnavailable"

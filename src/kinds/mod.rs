@@ -1,6 +1,7 @@
 //! Resource kinds of AWS: one file a kind, one line of registration each.
 
 pub mod ec2;
+mod internet_gateway;
 mod subnet;
 mod vpc;
 
@@ -95,8 +96,9 @@ pub struct Actions {
 /// Every kind. One line each.
 fn all() -> Vec<Box<dyn Kind>> {
     vec![
-        Box::new(vpc::VpcKind),
+        Box::new(internet_gateway::InternetGatewayKind),
         Box::new(subnet::SubnetKind),
+        Box::new(vpc::VpcKind),
     ]
 }
 

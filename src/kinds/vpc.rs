@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{Actions, Kind, Tags, ec2, in_order, spec, typed};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, Phase, Progress, UpdateRequest};
 use crate::graph::{Attributes, KindSpec};
 use crate::net;
 
@@ -82,7 +82,7 @@ impl Kind for VpcKind {
                 "ec2:CreateTags",
                 "ec2:DeleteTags",
             ],
-            delete: &["ec2:DeleteVpc"],
+            delete: &["ec2:DeleteVpc", "ec2:DescribeNetworkInterfaces"],
         }
     }
 
@@ -151,7 +151,7 @@ impl Kind for VpcKind {
     async fn delete(&self, aws: &Aws, known: &Known) -> Result<(), CloudError> {
         let deleted =
             aws.calls.write("ec2:DeleteVpc", || aws.ec2.delete_vpc().vpc_id(&known.id).send()).await.map(|_| ());
-        super::gone_is_fine(deleted)
+        ec2::name_blockers(aws, deleted, "vpc-id", &known.id).await
     }
 
     async fn poll(&self, aws: &Aws, known: &Known, phase: Phase) -> Result<Progress, CloudError> {
@@ -159,10 +159,7 @@ impl Kind for VpcKind {
             return Ok(Progress::Done(Attributes::new()));
         }
         let found = describe(aws, ec2::filter("vpc-id", &known.id)).await?;
-        Ok(match found.first().and_then(Ec2Vpc::state) {
-            Some(aws_sdk_ec2::types::VpcState::Available) => Progress::Done(Attributes::new()),
-            state => Progress::Pending(state.map_or("visible", |s| s.as_str()).to_owned()),
-        })
+        Ok(ec2::when_available(found.first().and_then(Ec2Vpc::state).map(|state| state.as_str())))
     }
 }
 
@@ -171,21 +168,9 @@ fn outputs(aws: &Aws, id: &str) -> Attributes {
 }
 
 async fn describe(aws: &Aws, filter: aws_sdk_ec2::types::Filter) -> Result<Vec<Ec2Vpc>, CloudError> {
-    let mut vpcs = Vec::new();
-    let mut next = None;
-    loop {
-        let page = aws
-            .calls
-            .read("ec2:DescribeVpcs", || {
-                aws.ec2.describe_vpcs().filters(filter.clone()).set_next_token(next.clone()).send()
-            })
-            .await?;
-        next = page.next_token().map(str::to_owned);
-        vpcs.extend(page.vpcs.unwrap_or_default());
-        if next.is_none() {
-            return Ok(vpcs);
-        }
-    }
+    let call = aws.ec2.describe_vpcs().filters(filter);
+    let send = |next| call.clone().set_next_token(next).send();
+    ec2::paged(aws, "ec2:DescribeVpcs", send, |page| (page.vpcs, page.next_token)).await
 }
 
 /// The DNS settings have no batch form: one read each per VPC.
@@ -255,10 +240,7 @@ async fn set_dns(aws: &Aws, id: &str, name: VpcAttributeName, on: bool) -> Resul
 /// Makes the secondary ranges what they shall be, from what they are: safe to repeat.
 async fn set_secondary_cidrs(aws: &Aws, id: &str, vpc: &Vpc) -> Result<(), CloudError> {
     let found = describe(aws, ec2::filter("vpc-id", id)).await?;
-    let Some(current) = found.first() else {
-        return Err(CloudError::new(ErrorClass::NotYet, "ec2:DescribeVpcs", "", format!("{id} is not visible yet")));
-    };
-    let current_cidrs = associated(current);
+    let current_cidrs = associated(&ec2::visible(found, "ec2:DescribeVpcs", id)?);
     for cidr in vpc.secondary_cidrs.iter().filter(|cidr| !current_cidrs.contains_key(*cidr)) {
         aws.calls
             .create("ec2:AssociateVpcCidrBlock", || {
