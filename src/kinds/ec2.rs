@@ -44,6 +44,11 @@ pub fn by_token(token: &str) -> Filter {
     filter(&format!("tag:{TOKEN_TAG}"), token)
 }
 
+/// Whether tags hold this token: emulated clouds ignore some of the filters.
+pub fn has_token(tags: &[Tag], token: &str) -> bool {
+    tags.iter().any(|tag| tag.key() == Some(TOKEN_TAG) && tag.value() == Some(token))
+}
+
 /// Filters that select ids, each as large as the API allows: reading by filter leaves out what is gone, where reading
 /// by id fails as a whole.
 pub fn id_filters<'a>(name: &str, ids: impl IntoIterator<Item = &'a str>) -> Vec<Filter> {
@@ -80,13 +85,14 @@ where
     }
 }
 
-/// The one thing that was listed by its id, which is known to exist: EC2 shows new things only after a moment.
-///
-/// # Errors
-/// [`ErrorClass::NotYet`] where it was not listed.
-pub fn visible<T>(listed: Vec<T>, action: &str, id: &str) -> Result<T, CloudError> {
-    let missing = || CloudError::new(ErrorClass::NotYet, action, "", format!("{id} is not visible yet"));
-    listed.into_iter().next().ok_or_else(missing)
+/// The one of this id among what was listed.
+pub fn of_id<T>(listed: Vec<T>, id: &str, id_of: impl Fn(&T) -> Option<&str>) -> Option<T> {
+    listed.into_iter().find(|one| id_of(one) == Some(id))
+}
+
+/// What is known to exist but was not listed: EC2 shows new things only after a moment.
+pub fn not_visible(action: &str, id: &str) -> CloudError {
+    CloudError::new(ErrorClass::NotYet, action, "", format!("{id} is not visible yet"))
 }
 
 /// Done once the state is `available`.

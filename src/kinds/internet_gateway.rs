@@ -63,7 +63,8 @@ impl Kind for InternetGatewayKind {
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
-        Ok(describe(aws, ec2::by_token(&lost.request.token)).await?.first().map(observe))
+        let found = describe(aws, ec2::by_token(&lost.request.token)).await?;
+        Ok(found.iter().find(|one| ec2::has_token(one.tags(), &lost.request.token)).map(observe))
     }
 
     async fn create(&self, aws: &Aws, request: &CreateRequest) -> Result<Created, CloudError> {
@@ -94,8 +95,8 @@ impl Kind for InternetGatewayKind {
     }
 
     async fn delete(&self, aws: &Aws, known: &Known) -> Result<(), CloudError> {
-        if let Some(gateway) = describe(aws, by_id(&known.id)).await?.first() {
-            detach(aws, &known.id, attached_to(gateway)).await?;
+        if let Some(gateway) = by_id(aws, &known.id).await? {
+            detach(aws, &known.id, attached_to(&gateway)).await?;
         }
         let deleted = aws
             .calls
@@ -107,8 +108,9 @@ impl Kind for InternetGatewayKind {
     }
 }
 
-fn by_id(id: &str) -> Filter {
-    ec2::filter("internet-gateway-id", id)
+async fn by_id(aws: &Aws, id: &str) -> Result<Option<Ec2Gateway>, CloudError> {
+    let found = describe(aws, ec2::filter("internet-gateway-id", id)).await?;
+    Ok(ec2::of_id(found, id, |one| one.internet_gateway_id()))
 }
 
 async fn describe(aws: &Aws, filter: Filter) -> Result<Vec<Ec2Gateway>, CloudError> {
@@ -138,7 +140,7 @@ fn observe(gateway: &Ec2Gateway) -> Observed {
 
 /// Attaches a gateway to this VPC alone, from wherever it is now.
 async fn attach(aws: &Aws, id: &str, vpc: Option<&str>) -> Result<(), CloudError> {
-    let gateway = ec2::visible(describe(aws, by_id(id)).await?, "ec2:DescribeInternetGateways", id)?;
+    let gateway = by_id(aws, id).await?.ok_or_else(|| ec2::not_visible("ec2:DescribeInternetGateways", id))?;
     let current = attached_to(&gateway);
     if current == vpc {
         return Ok(());
@@ -153,8 +155,8 @@ async fn attach(aws: &Aws, id: &str, vpc: Option<&str>) -> Result<(), CloudError
         .await;
     match attached {
         // An attempt whose answer was lost may have done it.
-        Err(error) if error.is(ErrorClass::Exists) => match describe(aws, by_id(id)).await?.first().map(attached_to) {
-            Some(Some(now)) if now == vpc => Ok(()),
+        Err(error) if error.is(ErrorClass::Exists) => match by_id(aws, id).await?.as_ref().and_then(attached_to) {
+            Some(now) if now == vpc => Ok(()),
             _ => Err(error.help(format!("{vpc} has another internet gateway: a VPC takes one"))),
         },
         other => other.map(|_| ()),

@@ -1,7 +1,10 @@
 //! Resource kinds of AWS: one file a kind, one line of registration each.
 
 pub mod ec2;
+mod elastic_ip;
 mod internet_gateway;
+mod nat_gateway;
+mod route_table;
 mod subnet;
 mod vpc;
 
@@ -96,7 +99,10 @@ pub struct Actions {
 /// Every kind. One line each.
 fn all() -> Vec<Box<dyn Kind>> {
     vec![
+        Box::new(elastic_ip::ElasticIpKind),
         Box::new(internet_gateway::InternetGatewayKind),
+        Box::new(nat_gateway::NatGatewayKind),
+        Box::new(route_table::RouteTableKind),
         Box::new(subnet::SubnetKind),
         Box::new(vpc::VpcKind),
     ]

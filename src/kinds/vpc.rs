@@ -239,8 +239,8 @@ async fn set_dns(aws: &Aws, id: &str, name: VpcAttributeName, on: bool) -> Resul
 
 /// Makes the secondary ranges what they shall be, from what they are: safe to repeat.
 async fn set_secondary_cidrs(aws: &Aws, id: &str, vpc: &Vpc) -> Result<(), CloudError> {
-    let found = describe(aws, ec2::filter("vpc-id", id)).await?;
-    let current_cidrs = associated(&ec2::visible(found, "ec2:DescribeVpcs", id)?);
+    let found = ec2::of_id(describe(aws, ec2::filter("vpc-id", id)).await?, id, Ec2Vpc::vpc_id);
+    let current_cidrs = associated(&found.ok_or_else(|| ec2::not_visible("ec2:DescribeVpcs", id))?);
     for cidr in vpc.secondary_cidrs.iter().filter(|cidr| !current_cidrs.contains_key(*cidr)) {
         aws.calls
             .create("ec2:AssociateVpcCidrBlock", || {

@@ -23,8 +23,68 @@ async fn internet_gateway(emulator: Emulator) {
         ],
     )
     .await;
-    remove(&cloud, "vpc", &first).await;
-    remove(&cloud, "vpc", &second).await;
+    remove_all(&cloud, &[&first, &second]).await;
 }
 
-crate::on_each_emulator!(internet_gateway);
+/// A subnet of a VPC from [`a_vpc`], by the third part of its range.
+async fn a_subnet(cloud: &AwsCloud, vpc: &Known, number: u8) -> Known {
+    let cidr = format!("10.0.{number}.0/24");
+    make(cloud, "subnet", json!({ "vpc": vpc.id, "cidr": cidr, "zone": "eu-west-2a" })).await
+}
+
+async fn remove_all(cloud: &AwsCloud, resources: &[&Known]) {
+    for known in resources {
+        remove(cloud, known.address.kind(), known).await;
+    }
+}
+
+async fn elastic_ip(emulator: Emulator) {
+    let cloud = emulator.cloud().await;
+    life(&cloud, "elastic_ip", json!({}), &[json!({ "tags": { "Team": "platform" } })]).await;
+}
+
+async fn nat_gateway(emulator: Emulator) {
+    let cloud = emulator.cloud().await;
+    let vpc = a_vpc(&cloud).await;
+    let subnet = a_subnet(&cloud, &vpc, 1).await;
+    let address = make(&cloud, "elastic_ip", json!({})).await;
+    let tags = json!({ "tags": { "Team": "platform" } });
+    life(&cloud, "nat_gateway", json!({ "subnet": subnet.id, "elastic_ip": address.id }), &[tags]).await;
+    life(&cloud, "nat_gateway", json!({ "subnet": subnet.id, "connectivity": "private" }), &[]).await;
+    remove_all(&cloud, &[&address, &subnet, &vpc]).await;
+}
+
+async fn route_table(emulator: Emulator) {
+    let cloud = emulator.cloud().await;
+    let vpc = a_vpc(&cloud).await;
+    let (first, second) = (a_subnet(&cloud, &vpc, 1).await, a_subnet(&cloud, &vpc, 2).await);
+    let gateway = make(&cloud, "internet_gateway", json!({ "vpc": vpc.id })).await;
+    let address = make(&cloud, "elastic_ip", json!({})).await;
+    let nat = make(&cloud, "nat_gateway", json!({ "subnet": first.id, "elastic_ip": address.id })).await;
+    // Another table has the second subnet: it is taken over.
+    let other = make(&cloud, "route_table", json!({ "vpc": vpc.id, "subnets": [second.id] })).await;
+    life(
+        &cloud,
+        "route_table",
+        json!({
+            "vpc": vpc.id,
+            "routes": [{ "to": "0.0.0.0/0", "internet_gateway": gateway.id }],
+            "subnets": [first.id],
+        }),
+        &[
+            json!({ "routes": [{ "to": "0.0.0.0/0", "nat_gateway": nat.id }] }),
+            json!({ "routes": [
+                { "to": "0.0.0.0/0", "nat_gateway": nat.id },
+                { "to": "192.168.0.0/16", "internet_gateway": gateway.id },
+            ] }),
+            json!({ "subnets": [second.id, first.id] }),
+            json!({ "subnets": [second.id], "routes": [] }),
+            json!({ "subnets": [], "tags": { "Team": "platform" } }),
+            json!({ "subnets": [first.id], "routes": [{ "to": "10.9.0.0/16", "nat_gateway": nat.id }] }),
+        ],
+    )
+    .await;
+    remove_all(&cloud, &[&other, &nat, &address, &gateway, &first, &second, &vpc]).await;
+}
+
+crate::on_each_emulator!(elastic_ip, internet_gateway, nat_gateway, route_table);
