@@ -186,7 +186,7 @@ fn class_of(code: &str, message: &str, status: u16) -> ErrorClass {
         | "IncorrectInstanceState" | "InvalidAddress.Locked" | "InvalidIPAddress.InUse" | "InvalidNetworkInterface.InUse"
         | "ClusterContainsContainerInstancesException" | "ClusterContainsServicesException"
         | "ClusterContainsTasksException" | "ClusterContainsCapacityProviderException" | "OperationNotPermitted"
-        | "EntityTemporarilyUnmodifiable" | "HostedZoneNotEmpty" => ErrorClass::NotYet,
+        | "EntityTemporarilyUnmodifiable" | "HostedZoneNotEmpty" | "InvalidGroup.InUse" => ErrorClass::NotYet,
         "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "AuthFailure" | "UnrecognizedClientException"
         | "InvalidClientTokenId" | "ExpiredToken" | "ExpiredTokenException" | "SignatureDoesNotMatch"
         | "OptInRequired" | "MissingAuthenticationToken" => ErrorClass::Denied,

@@ -115,7 +115,7 @@ pub async fn name_blockers(
     id: &str,
 ) -> Result<(), CloudError> {
     let error = match super::gone_is_fine(deleted) {
-        Err(error) if error.code == "DependencyViolation" => error,
+        Err(error) if matches!(error.code.as_str(), "DependencyViolation" | "InvalidGroup.InUse") => error,
         other => return other,
     };
     let call = aws.ec2.describe_network_interfaces().filters(filter(filter_name, id));

@@ -32,11 +32,7 @@ pub struct ElasticIpKind;
 #[async_trait]
 impl Kind for ElasticIpKind {
     fn spec(&self) -> KindSpec {
-        KindSpec {
-            replace_on: &["pool"],
-            outputs: &["public_ip"],
-            ..spec::<ElasticIp>("elastic_ip", "elastic IP")
-        }
+        KindSpec { replace_on: &["pool"], outputs: &["public_ip"], ..spec::<ElasticIp>("elastic_ip", "elastic IP") }
     }
 
     fn actions(&self) -> Actions {
@@ -83,20 +79,16 @@ impl Kind for ElasticIpKind {
     }
 
     async fn delete(&self, aws: &Aws, known: &Known) -> Result<(), CloudError> {
-        let released = aws
-            .calls
-            .write("ec2:ReleaseAddress", || aws.ec2.release_address().allocation_id(&known.id).send())
-            .await;
+        let released =
+            aws.calls.write("ec2:ReleaseAddress", || aws.ec2.release_address().allocation_id(&known.id).send()).await;
         gone_is_fine(released.map(|_| ()))
     }
 }
 
 /// `DescribeAddresses` has no pages.
 async fn describe(aws: &Aws, filter: Filter) -> Result<Vec<Address>, CloudError> {
-    let answer = aws
-        .calls
-        .read("ec2:DescribeAddresses", || aws.ec2.describe_addresses().filters(filter.clone()).send())
-        .await?;
+    let answer =
+        aws.calls.read("ec2:DescribeAddresses", || aws.ec2.describe_addresses().filters(filter.clone()).send()).await?;
     Ok(answer.addresses.unwrap_or_default())
 }
 

@@ -174,9 +174,7 @@ async fn detach(aws: &Aws, id: &str, vpc: Option<&str>) -> Result<(), CloudError
     match detached {
         Err(error) if error.code == "Gateway.NotAttached" => Ok(()),
         // "Network vpc-… has some mapped public address(es)": those of instances, NAT gateways and load balancers.
-        Err(error) if error.code == "DependencyViolation" => {
-            ec2::name_blockers(aws, Err(error), "vpc-id", vpc).await
-        }
+        Err(error) if error.code == "DependencyViolation" => ec2::name_blockers(aws, Err(error), "vpc-id", vpc).await,
         other => gone_is_fine(other.map(|_| ())),
     }
 }

@@ -5,6 +5,8 @@ mod elastic_ip;
 mod internet_gateway;
 mod nat_gateway;
 mod route_table;
+mod rules;
+mod security_group;
 mod subnet;
 mod vpc;
 
@@ -103,6 +105,7 @@ fn all() -> Vec<Box<dyn Kind>> {
         Box::new(internet_gateway::InternetGatewayKind),
         Box::new(nat_gateway::NatGatewayKind),
         Box::new(route_table::RouteTableKind),
+        Box::new(security_group::SecurityGroupKind),
         Box::new(subnet::SubnetKind),
         Box::new(vpc::VpcKind),
     ]

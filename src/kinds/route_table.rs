@@ -385,9 +385,11 @@ async fn set_subnets(aws: &Aws, table: &Ec2Table, id: &str, wanted: &BTreeSet<St
     let mut elsewhere: BTreeMap<String, String> = BTreeMap::new();
     for filter in ec2::id_filters("association.subnet-id", missing.iter().copied()) {
         for other in describe(aws, filter).await? {
-            elsewhere.extend(associations(&other).filter_map(|one| {
-                Some((one.subnet_id()?.to_owned(), one.route_table_association_id()?.to_owned()))
-            }));
+            elsewhere.extend(
+                associations(&other).filter_map(|one| {
+                    Some((one.subnet_id()?.to_owned(), one.route_table_association_id()?.to_owned()))
+                }),
+            );
         }
     }
     for subnet in missing {
@@ -425,9 +427,7 @@ async fn disassociate(aws: &Aws, association: Option<&str>) -> Result<(), CloudE
     let Some(association) = association else { return Ok(()) };
     let done = aws
         .calls
-        .write("ec2:DisassociateRouteTable", || {
-            aws.ec2.disassociate_route_table().association_id(association).send()
-        })
+        .write("ec2:DisassociateRouteTable", || aws.ec2.disassociate_route_table().association_id(association).send())
         .await;
     gone_is_fine(done.map(|_| ()))
 }

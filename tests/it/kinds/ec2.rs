@@ -2,7 +2,7 @@ use cofferdam::cloud::Known;
 use cofferdam::kinds::AwsCloud;
 use serde_json::json;
 
-use crate::support::{Emulator, life, make, remove};
+use crate::support::{Emulator, life, make, remove, unique};
 
 /// A VPC to stand on.
 async fn a_vpc(cloud: &AwsCloud) -> Known {
@@ -87,4 +87,48 @@ async fn route_table(emulator: Emulator) {
     remove_all(&cloud, &[&other, &nat, &address, &gateway, &first, &second, &vpc]).await;
 }
 
-crate::on_each_emulator!(elastic_ip, internet_gateway, nat_gateway, route_table);
+async fn security_group(emulator: Emulator) {
+    let cloud = emulator.cloud().await;
+    let vpc = a_vpc(&cloud).await;
+    let other = make(&cloud, "security_group", json!({ "vpc": vpc.id, "name": unique("other") })).await;
+    let mut changes = vec![
+        // One port more, one peer less, a group instead of a range.
+        json!({ "ingress": [
+            { "ports": 80, "from": ["10.0.0.0/8"] },
+            { "ports": 443, "from": ["10.0.0.0/8", other.id] },
+            { "ports": "8000-8010", "from": ["self"] },
+        ] }),
+        json!({ "ingress": [
+            { "protocol": "udp", "from": ["192.168.0.0/16"], "description": "everything of udp" },
+            { "protocol": "icmp", "ports": 8, "from": ["10.0.0.0/8"] },
+            { "protocol": "icmp", "ports": "3/4", "from": ["10.0.0.0/8"] },
+            { "protocol": "all", "from": ["self"] },
+        ] }),
+        json!({ "egress": [{ "ports": 443, "to": ["0.0.0.0/0"] }, { "protocol": "udp", "ports": 53, "to": [other.id] }] }),
+        json!({ "ingress": [], "egress": [] }),
+        json!({ "egress": null, "tags": { "Team": "platform" } }),
+    ];
+    // ministack does not know UpdateSecurityGroupRuleDescriptions…; moto keeps the description of a group's rule and
+    // cannot take one away.
+    if emulator == Emulator::Moto {
+        changes.extend([
+            json!({ "ingress": [{ "ports": 22, "from": ["10.0.0.0/8", "10.0.0.0/16"], "description": "old" }] }),
+            json!({ "ingress": [{ "ports": 22, "from": ["10.0.0.0/8"], "description": "new" }] }),
+            json!({ "egress": [{ "protocol": "all", "to": ["0.0.0.0/0"], "description": "all of it" }] }),
+        ]);
+    }
+    life(
+        &cloud,
+        "security_group",
+        json!({
+            "vpc": vpc.id,
+            "name": unique("web"),
+            "ingress": [{ "ports": 80, "from": ["10.0.0.0/8", "192.168.0.0/16", "self"] }],
+        }),
+        &changes,
+    )
+    .await;
+    remove_all(&cloud, &[&other, &vpc]).await;
+}
+
+crate::on_each_emulator!(elastic_ip, internet_gateway, nat_gateway, route_table, security_group);
