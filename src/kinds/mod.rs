@@ -3,6 +3,8 @@
 pub mod document;
 pub mod ec2;
 pub mod iam;
+mod instance_profile;
+mod policy;
 mod role;
 mod subnet;
 mod vpc;
@@ -46,7 +48,8 @@ pub trait Kind: Send + Sync {
             return Err(CloudError::unexpected(name, format!("a {name} is not looked up by its attributes")));
         };
         let address = crate::graph::Address::new(name, "existing");
-        let known = Known { address, id: id.to_owned(), attributes: attributes.clone(), outputs: Attributes::new() };
+        let known =
+            Known { address, id: id.to_owned(), attributes: attributes.clone(), outputs: Attributes::new() };
         let mut found = self.read(aws, &[known]).await?;
         found.pop().flatten().ok_or_else(|| {
             CloudError::new(
@@ -97,7 +100,13 @@ pub struct Actions {
 
 /// Every kind. One line each.
 fn all() -> Vec<Box<dyn Kind>> {
-    vec![Box::new(role::RoleKind), Box::new(subnet::SubnetKind), Box::new(vpc::VpcKind)]
+    vec![
+        Box::new(instance_profile::InstanceProfileKind),
+        Box::new(policy::PolicyKind),
+        Box::new(role::RoleKind),
+        Box::new(subnet::SubnetKind),
+        Box::new(vpc::VpcKind),
+    ]
 }
 
 /// The kinds and what is known of each, by name.
