@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use serde_json::Value;
 
 use crate::graph::{Attributes, Problem, template};
@@ -49,4 +49,24 @@ pub fn check_cidr(
             None
         }
     }
+}
+
+/// What is wrong with a text that shall be an IPv4 or IPv6 range.
+pub fn range_problem(path: &str, text: &str) -> Option<Problem> {
+    match text.parse::<IpNet>() {
+        Ok(net) if net.addr() != net.network() => Some(
+            Problem::at(path, format!("`{text}` has host bits set"))
+                .help(format!("the range that holds it is \"{}\"", net.trunc())),
+        ),
+        Ok(_) => None,
+        Err(_) => Some(
+            Problem::at(path, format!("`{text}` is no address range"))
+                .help("write it as address/length: \"10.0.0.0/16\", \"0.0.0.0/0\" for everything"),
+        ),
+    }
+}
+
+/// A range of either version in its usual spelling, as AWS returns it; anything else stays as it is.
+pub fn spelled(text: &str) -> String {
+    text.parse::<IpNet>().map_or_else(|_| text.to_owned(), |net| net.to_string())
 }

@@ -260,6 +260,35 @@ fn class_of(code: &str, message: &str, status: u16) -> ErrorClass {
             || code.ends_with(".NotFoundException")
             || code.ends_with("NotFoundFault") =>
         {
+        "Throttling" | "ThrottlingException" | "ThrottledException" | "RequestLimitExceeded" | "TooManyRequestsException"
+        | "RequestThrottled" | "RequestThrottledException" | "PriorRequestNotComplete" | "SlowDown" | "BandwidthLimitExceeded"
+        | "EC2ThrottledException" | "ProvisionedThroughputExceededException" | "TransactionInProgressException" => {
+            ErrorClass::Throttled
+        }
+        "DependencyViolation" | "ResourceInUse" | "ResourceInUseFault" | "ResourceInUseException" | "ScalingActivityInProgress"
+        | "ScalingActivityInProgressFault" | "DeleteConflict" | "UpdateInProgressException" | "ResourceContentionFault" | "ResourceContention"
+        | "ConcurrentModification" | "ConcurrentModificationException" | "OperationAbortedException" | "IncorrectState"
+        | "IncorrectInstanceState" | "InvalidAddress.Locked" | "InvalidIPAddress.InUse" | "InvalidNetworkInterface.InUse"
+        | "ClusterContainsContainerInstancesException" | "ClusterContainsServicesException"
+        | "ClusterContainsTasksException" | "ClusterContainsCapacityProviderException" | "OperationNotPermitted"
+        | "EntityTemporarilyUnmodifiable" | "HostedZoneNotEmpty" | "InvalidGroup.InUse" => ErrorClass::NotYet,
+        "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "AuthFailure" | "UnrecognizedClientException"
+        | "InvalidClientTokenId" | "ExpiredToken" | "ExpiredTokenException" | "SignatureDoesNotMatch"
+        | "OptInRequired" | "MissingAuthenticationToken" => ErrorClass::Denied,
+        "NoSuchEntity" | "NoSuchHostedZone" | "RepositoryNotFoundException" | "ResourceNotFoundException"
+        | "ClusterNotFoundException" | "ParameterNotFound" | "LifecyclePolicyNotFoundException" | "NatGatewayNotFound"
+        | "RepositoryPolicyNotFoundException" | "ServiceNotFoundException" => ErrorClass::NotFound,
+        "EntityAlreadyExists" | "AlreadyExists" | "AlreadyExistsFault" | "RepositoryAlreadyExistsException" | "ResourceAlreadyExistsException"
+        | "InvalidGroup.Duplicate" | "InvalidKeyPair.Duplicate" | "HostedZoneAlreadyExists" | "RouteAlreadyExists"
+        | "InvalidLaunchTemplateName.AlreadyExistsException" | "InvalidPermission.Duplicate"
+        | "Resource.AlreadyAssociated" => ErrorClass::Exists,
+        "LimitExceeded" | "LimitExceededException" | "LimitExceededFault" | "VcpuLimitExceeded" | "ServiceQuotaExceededException"
+        | "TooManyHostedZones" | "TooManyTagsException" => ErrorClass::Quota,
+        "InternalError" | "InternalFailure" | "InternalServerError" | "InternalServiceError" | "ServerException" | "ServiceUnavailable"
+        | "ServiceUnavailableException" | "Unavailable" | "RequestTimeout" | "RequestTimeoutException" => {
+            ErrorClass::Uncertain
+        }
+        code if code.ends_with(".NotFound") || code.ends_with(".NotFoundException") || code.ends_with("NotFoundFault") => {
             ErrorClass::NotFound
         }
         code if code.ends_with("LimitExceeded") || code.ends_with("LimitExceededException") => ErrorClass::Quota,

@@ -1,6 +1,17 @@
 //! Resource kinds of AWS: one file a kind, one line of registration each.
 
+pub mod document;
 pub mod ec2;
+mod elastic_ip;
+pub mod iam;
+mod instance_profile;
+mod internet_gateway;
+mod nat_gateway;
+mod policy;
+mod role;
+mod route_table;
+mod rules;
+mod security_group;
 mod subnet;
 mod vpc;
 
@@ -14,7 +25,8 @@ use serde_json::Value;
 
 use crate::aws::Aws;
 use crate::cloud::{
-    Cloud, CloudError, CreateRequest, Created, Known, Lost, Observed, Phase, Progress, TOKEN_TAG, UpdateRequest,
+    ADDRESS_TAG, Cloud, CloudError, CreateRequest, Created, ENV_TAG, Known, Lost, Observed, Phase, Progress, STACK_TAG,
+    TOKEN_TAG, UpdateRequest,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Problem, ReplaceOrder, Scope};
 
@@ -94,6 +106,18 @@ pub struct Actions {
 /// Every kind. One line each.
 fn all() -> Vec<Box<dyn Kind>> {
     vec![Box::new(vpc::VpcKind), Box::new(subnet::SubnetKind)]
+    vec![
+        Box::new(elastic_ip::ElasticIpKind),
+        Box::new(instance_profile::InstanceProfileKind),
+        Box::new(internet_gateway::InternetGatewayKind),
+        Box::new(nat_gateway::NatGatewayKind),
+        Box::new(policy::PolicyKind),
+        Box::new(role::RoleKind),
+        Box::new(route_table::RouteTableKind),
+        Box::new(security_group::SecurityGroupKind),
+        Box::new(subnet::SubnetKind),
+        Box::new(vpc::VpcKind),
+    ]
 }
 
 /// The kinds and what is known of each, by name.
@@ -286,6 +310,14 @@ pub fn tag_changes(request: &UpdateRequest) -> (Tags, Vec<String>) {
 /// A string attribute.
 pub fn text<'a>(attributes: &'a Attributes, name: &str) -> &'a str {
     attributes.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Whether something of a fixed name that was found carries the ownership tags of these attributes: the same stack,
+/// environment and address. What does not is somebody else's.
+pub fn is_owned(attributes: &Attributes, found: &Tags) -> bool {
+    let wanted = tags_of(attributes);
+    wanted.contains_key(STACK_TAG)
+        && [STACK_TAG, ENV_TAG, ADDRESS_TAG].iter().all(|key| wanted.get(*key) == found.get(*key))
 }
 
 /// Puts what was found into the order of what was wanted, by id.

@@ -13,6 +13,7 @@ use crate::aws::Aws;
 use crate::cloud::{
     CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
 };
+use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, Phase, Progress, UpdateRequest};
 use crate::graph::{Attributes, KindSpec};
 use crate::net;
 
@@ -84,7 +85,7 @@ impl Kind for VpcKind {
                 "ec2:CreateTags",
                 "ec2:DeleteTags",
             ],
-            delete: &["ec2:DeleteVpc"],
+            delete: &["ec2:DeleteVpc", "ec2:DescribeNetworkInterfaces"],
         }
     }
 
@@ -153,7 +154,7 @@ impl Kind for VpcKind {
     async fn delete(&self, aws: &Aws, known: &Known) -> Result<(), CloudError> {
         let deleted =
             aws.calls.write("ec2:DeleteVpc", || aws.ec2.delete_vpc().vpc_id(&known.id).send()).await.map(|_| ());
-        super::gone_is_fine(deleted)
+        ec2::name_blockers(aws, deleted, "vpc-id", &known.id).await
     }
 
     async fn poll(&self, aws: &Aws, known: &Known, phase: Phase) -> Result<Progress, CloudError> {
@@ -161,10 +162,7 @@ impl Kind for VpcKind {
             return Ok(Progress::Done(Attributes::new()));
         }
         let found = describe(aws, ec2::filter("vpc-id", &known.id)).await?;
-        Ok(match found.first().and_then(Ec2Vpc::state) {
-            Some(aws_sdk_ec2::types::VpcState::Available) => Progress::Done(Attributes::new()),
-            state => Progress::Pending(state.map_or("visible", |s| s.as_str()).to_owned()),
-        })
+        Ok(ec2::when_available(found.first().and_then(Ec2Vpc::state).map(|state| state.as_str())))
     }
 }
 
@@ -173,21 +171,9 @@ fn outputs(aws: &Aws, id: &str) -> Attributes {
 }
 
 async fn describe(aws: &Aws, filter: aws_sdk_ec2::types::Filter) -> Result<Vec<Ec2Vpc>, CloudError> {
-    let mut vpcs = Vec::new();
-    let mut next = None;
-    loop {
-        let page = aws
-            .calls
-            .read("ec2:DescribeVpcs", || {
-                aws.ec2.describe_vpcs().filters(filter.clone()).set_next_token(next.clone()).send()
-            })
-            .await?;
-        next = page.next_token().map(str::to_owned);
-        vpcs.extend(page.vpcs.unwrap_or_default());
-        if next.is_none() {
-            return Ok(vpcs);
-        }
-    }
+    let call = aws.ec2.describe_vpcs().filters(filter);
+    let send = |next| call.clone().set_next_token(next).send();
+    ec2::paged(aws, "ec2:DescribeVpcs", send, |page| (page.vpcs, page.next_token)).await
 }
 
 /// The DNS settings have no batch form: one read each per VPC.
@@ -255,11 +241,8 @@ async fn set_dns(aws: &Aws, id: &str, name: VpcAttributeName, on: bool) -> Resul
 
 /// Makes the secondary ranges what they shall be, from what they are: safe to repeat.
 async fn set_secondary_cidrs(aws: &Aws, id: &str, vpc: &Vpc) -> Result<(), CloudError> {
-    let found = describe(aws, ec2::filter("vpc-id", id)).await?;
-    let Some(current) = found.first() else {
-        return Err(CloudError::new(ErrorClass::NotYet, "ec2:DescribeVpcs", "", format!("{id} is not visible yet")));
-    };
-    let current_cidrs = associated(current);
+    let found = ec2::of_id(describe(aws, ec2::filter("vpc-id", id)).await?, id, Ec2Vpc::vpc_id);
+    let current_cidrs = associated(&found.ok_or_else(|| ec2::not_visible("ec2:DescribeVpcs", id))?);
     for cidr in vpc.secondary_cidrs.iter().filter(|cidr| !current_cidrs.contains_key(*cidr)) {
         aws.calls
             .create("ec2:AssociateVpcCidrBlock", || {

@@ -1,3 +1,5 @@
 //! The life of each kind, against each emulator that has it.
 
+mod ec2;
+mod identity;
 mod network;
