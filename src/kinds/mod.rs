@@ -1,11 +1,14 @@
 //! Resource kinds of AWS: one file a kind, one line of registration each.
 
+mod dns_record;
 pub mod document;
 pub mod ec2;
+mod hosted_zone;
 pub mod iam;
 mod instance_profile;
 mod policy;
 mod role;
+pub mod route53;
 mod subnet;
 mod vpc;
 
@@ -101,6 +104,8 @@ pub struct Actions {
 /// Every kind. One line each.
 fn all() -> Vec<Box<dyn Kind>> {
     vec![
+        Box::new(dns_record::DnsRecordKind::default()),
+        Box::new(hosted_zone::HostedZoneKind::default()),
         Box::new(instance_profile::InstanceProfileKind),
         Box::new(policy::PolicyKind),
         Box::new(role::RoleKind),
