@@ -1,8 +1,10 @@
 //! Resource kinds of AWS: one file a kind, one line of registration each.
 
+mod dns_record;
 pub mod document;
 pub mod ec2;
 mod elastic_ip;
+mod hosted_zone;
 pub mod iam;
 mod instance_profile;
 mod internet_gateway;
@@ -12,6 +14,7 @@ mod role;
 mod route_table;
 mod rules;
 mod security_group;
+pub mod route53;
 mod subnet;
 mod vpc;
 
@@ -108,6 +111,8 @@ fn all() -> Vec<Box<dyn Kind>> {
     vec![Box::new(vpc::VpcKind), Box::new(subnet::SubnetKind)]
     vec![
         Box::new(elastic_ip::ElasticIpKind),
+        Box::new(dns_record::DnsRecordKind::default()),
+        Box::new(hosted_zone::HostedZoneKind::default()),
         Box::new(instance_profile::InstanceProfileKind),
         Box::new(internet_gateway::InternetGatewayKind),
         Box::new(nat_gateway::NatGatewayKind),
