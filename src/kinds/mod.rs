@@ -1,6 +1,8 @@
 //! Resource kinds of AWS: one file a kind, one line of registration each.
 
+mod cluster;
 pub mod ec2;
+mod ecs;
 mod subnet;
 mod vpc;
 
@@ -14,7 +16,8 @@ use serde_json::Value;
 
 use crate::aws::Aws;
 use crate::cloud::{
-    Cloud, CloudError, CreateRequest, Created, Known, Lost, Observed, Phase, Progress, TOKEN_TAG, UpdateRequest,
+    ADDRESS_TAG, Cloud, CloudError, CreateRequest, Created, ENV_TAG, Known, Lost, Observed, Phase, Progress, STACK_TAG,
+    TOKEN_TAG, UpdateRequest,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Problem, ReplaceOrder, Scope};
 
@@ -42,8 +45,7 @@ pub trait Kind: Send + Sync {
             return Err(CloudError::unexpected(name, format!("a {name} is not looked up by its attributes")));
         };
         let address = crate::graph::Address::new(name, "existing");
-        let known =
-            Known { address, id: id.to_owned(), attributes: attributes.clone(), outputs: Attributes::new() };
+        let known = Known { address, id: id.to_owned(), attributes: attributes.clone(), outputs: Attributes::new() };
         let mut found = self.read(aws, &[known]).await?;
         found.pop().flatten().ok_or_else(|| {
             CloudError::new(
@@ -94,10 +96,7 @@ pub struct Actions {
 
 /// Every kind. One line each.
 fn all() -> Vec<Box<dyn Kind>> {
-    vec![
-        Box::new(vpc::VpcKind),
-        Box::new(subnet::SubnetKind),
-    ]
+    vec![Box::new(cluster::ClusterKind), Box::new(subnet::SubnetKind), Box::new(vpc::VpcKind)]
 }
 
 /// The kinds and what is known of each, by name.
@@ -285,6 +284,13 @@ pub fn tag_changes(request: &UpdateRequest) -> (Tags, Vec<String>) {
     let set = after.iter().filter(|(k, v)| before.get(*k) != Some(v)).map(|(k, v)| (k.clone(), v.clone())).collect();
     let removed = before.into_keys().filter(|key| !after.contains_key(key)).collect();
     (set, removed)
+}
+
+/// Whether something of the wanted name was made for this address of this stack: its ownership tags say so.
+pub fn is_own(observed: &Observed, request: &CreateRequest) -> bool {
+    let have = tags_of(&observed.attributes);
+    let want = tags_of(&request.attributes);
+    [STACK_TAG, ENV_TAG, ADDRESS_TAG].iter().all(|key| have.get(*key) == want.get(*key))
 }
 
 /// A string attribute.
