@@ -3,6 +3,7 @@
 mod cluster;
 pub mod ec2;
 mod ecs;
+mod launch_template;
 mod subnet;
 mod vpc;
 
@@ -96,7 +97,12 @@ pub struct Actions {
 
 /// Every kind. One line each.
 fn all() -> Vec<Box<dyn Kind>> {
-    vec![Box::new(cluster::ClusterKind), Box::new(subnet::SubnetKind), Box::new(vpc::VpcKind)]
+    vec![
+        Box::new(cluster::ClusterKind),
+        Box::new(launch_template::LaunchTemplateKind),
+        Box::new(subnet::SubnetKind),
+        Box::new(vpc::VpcKind),
+    ]
 }
 
 /// The kinds and what is known of each, by name.
