@@ -1,5 +1,6 @@
 //! Resource kinds of AWS: one file a kind, one line of registration each.
 
+mod autoscaling_group;
 mod cluster;
 pub mod ec2;
 mod ecs;
@@ -98,6 +99,7 @@ pub struct Actions {
 /// Every kind. One line each.
 fn all() -> Vec<Box<dyn Kind>> {
     vec![
+        Box::new(autoscaling_group::AutoscalingGroupKind::default()),
         Box::new(cluster::ClusterKind),
         Box::new(launch_template::LaunchTemplateKind),
         Box::new(subnet::SubnetKind),

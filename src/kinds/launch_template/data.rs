@@ -122,7 +122,7 @@ pub fn observe(data: &ResponseLaunchTemplateData, attributes: &mut Attributes) {
     let interface = data.network_interfaces().iter().find(|one| one.device_index().unwrap_or_default() == 0);
     put("public_ip", interface.and_then(|one| one.associate_public_ip_address()).map(|on| json!(on)));
     let groups = match interface {
-        Some(interface) => interface.groups.as_deref(),
+        Some(interface) => Some(interface.groups()).filter(|groups| !groups.is_empty()),
         None => Some(data.security_group_ids()),
     };
     put("security_groups", groups.map(|groups| json!(groups.iter().collect::<BTreeSet<_>>())));

@@ -1,3 +1,5 @@
+use cofferdam::cloud::Known;
+use cofferdam::kinds::AwsCloud;
 use serde_json::json;
 
 use crate::support::{Emulator, change, life, make, remove, unique};
@@ -50,8 +52,9 @@ async fn launch_template(emulator: Emulator) {
             json!({ "imds": "optional" }),
             json!({ "imds_hop_limit": 1 }),
             json!({ "detailed_monitoring": true }),
-            json!({ "public_ip": true, "security_groups": ["sg-1"] }),
+            json!({ "public_ip": true }),
             json!({ "public_ip": null }),
+            json!({ "security_groups": [] }),
             json!({ "ebs_optimized": true }),
             json!({ "instance_tags": { "Role": "ecs" } }),
             json!({ "cpu_credits": "standard" }),
@@ -61,13 +64,14 @@ async fn launch_template(emulator: Emulator) {
     .await;
 }
 
-/// Not on ministack: its DescribeLaunchTemplateVersions leaves out the key of a volume.
+/// Not on ministack: its DescribeLaunchTemplateVersions leaves out the key of a volume and the groups of an interface.
 #[tokio::test]
-async fn launch_template_volume_key() {
+async fn launch_template_keys_and_interfaces() {
     let cloud = Emulator::Moto.cloud().await;
     let template = json!({ "name": unique("key"), "image": image(Emulator::Moto) });
     let volumes = json!([{ "device": "/dev/xvda", "size_gib": 30, "kms_key": "alias/disks" }]);
-    life(&cloud, "launch_template", template, &[json!({ "volumes": volumes })]).await;
+    let changes = [json!({ "volumes": volumes }), json!({ "public_ip": true, "security_groups": ["sg-2", "sg-1"] })];
+    life(&cloud, "launch_template", template, &changes).await;
 }
 
 /// An update makes a version and sets it default, however many there are; neither emulator knows
@@ -85,6 +89,125 @@ async fn launch_template_versions(emulator: Emulator) {
     remove(&cloud, "launch_template", &known).await;
 }
 
+/// A template and a subnet for a group, and what they stand on.
+async fn ground(cloud: &AwsCloud, emulator: Emulator) -> [(&'static str, Known); 3] {
+    let vpc = make(cloud, "vpc", json!({ "cidr": "10.0.0.0/16" })).await;
+    let subnet = make(cloud, "subnet", json!({ "vpc": vpc.id, "cidr": "10.0.1.0/24", "zone": "eu-west-2a" })).await;
+    let template = json!({ "name": unique("template"), "image": image(emulator), "instance_type": "t3.small" });
+    let template = make(cloud, "launch_template", template).await;
+    [("vpc", vpc), ("subnet", subnet), ("launch_template", template)]
+}
+
+async fn clear(cloud: &AwsCloud, ground: &[(&str, Known)]) {
+    for (kind, known) in ground.iter().rev() {
+        remove(cloud, kind, known).await;
+    }
+}
+
+async fn autoscaling_group(emulator: Emulator) {
+    let cloud = emulator.cloud().await;
+    let ground = ground(&cloud, emulator).await;
+    let [(_, vpc), (_, subnet), (_, template)] = &ground;
+    let other = make(&cloud, "subnet", json!({ "vpc": vpc.id, "cidr": "10.0.2.0/24", "zone": "eu-west-2b" })).await;
+    let mut changes = vec![
+        json!({ "min": 0 }),
+        json!({ "max": 4 }),
+        json!({ "desired": 2 }),
+        json!({ "desired": null }),
+        json!({ "health_check": "elb" }),
+        json!({ "health_check_grace_seconds": 60 }),
+        json!({ "subnets": [subnet.id, other.id] }),
+        json!({ "propagate_tags": false }),
+        json!({ "tags": { "Team": "platform" } }),
+    ];
+    match emulator {
+        // moto's UpdateAutoScalingGroup leaves out cooldown, warm-up, termination policies, lifetime and rebalancing.
+        Emulator::Moto => changes.extend([
+            json!({ "launch_template_version": "1" }),
+            json!({ "protect_from_scale_in": true }),
+            json!({ "protect_from_scale_in": false }),
+            json!({ "enabled_metrics": ["GroupDesiredCapacity", "GroupInServiceInstances"] }),
+            json!({ "mixed_instances": {
+                "instance_types": ["t3.small", "t3a.small"],
+                "on_demand_base": 1,
+                "on_demand_percent": 50,
+                "max_spot_price": "0.05",
+            } }),
+            json!({ "mixed_instances": { "instance_types": ["t3.small"], "spot_strategy": "capacity-optimized" } }),
+            json!({ "mixed_instances": null }),
+        ]),
+        // ministack's leaves out those, the launch template, a mix and protection, and it knows no calls for metrics and
+        // target groups.
+        Emulator::Ministack => changes.extend([json!({ "default_cooldown": 60 })]),
+    }
+    life(
+        &cloud,
+        "autoscaling_group",
+        json!({
+            "name": unique("group"),
+            "launch_template": template.id,
+            "subnets": [subnet.id],
+            "min": 1,
+            "max": 3,
+            "termination_policies": ["OldestInstance", "Default"],
+        }),
+        &changes,
+    )
+    .await;
+    remove(&cloud, "subnet", &other).await;
+    clear(&cloud, &ground).await;
+}
+
+/// A group whose instances are protected goes all the same.
+async fn protected_group(emulator: Emulator) {
+    let cloud = emulator.cloud().await;
+    let ground = ground(&cloud, emulator).await;
+    let [_, (_, subnet), (_, template)] = &ground;
+    let group = json!({
+        "name": unique("protected"),
+        "launch_template": template.id,
+        "subnets": [subnet.id],
+        "min": 2,
+        "max": 2,
+        "protect_from_scale_in": true,
+    });
+    let group = make(&cloud, "autoscaling_group", group).await;
+    assert!(group.outputs["arn"].as_str().is_some_and(|arn| arn.contains(":autoScalingGroup:")), "{:?}", group.outputs);
+    remove(&cloud, "autoscaling_group", &group).await;
+    clear(&cloud, &ground).await;
+}
+
+/// A new version of the template starts an instance refresh where one is wanted, and another change does not. Not on
+/// moto: StartInstanceRefresh answers no API's error there.
+#[tokio::test]
+async fn instance_refresh() {
+    let cloud = Emulator::Ministack.cloud().await;
+    let ground = ground(&cloud, Emulator::Ministack).await;
+    let [_, (_, subnet), (_, template)] = &ground;
+    let group = json!({
+        "name": unique("refreshed"),
+        "launch_template": template.id,
+        "launch_template_version": "1",
+        "subnets": [subnet.id],
+        "min": 1,
+        "max": 1,
+        "instance_refresh": { "min_healthy_percent": 50 },
+    });
+    let mut group = make(&cloud, "autoscaling_group", group).await;
+    let id = group.id.clone();
+    change(&cloud, "autoscaling_group", &mut group, json!({ "max": 2 })).await;
+    assert_eq!(refreshed(&cloud, &id).await, 0, "another change leaves instances alone");
+    change(&cloud, "autoscaling_group", &mut group, json!({ "launch_template_version": "2" })).await;
+    assert_eq!(refreshed(&cloud, &id).await, 1);
+    remove(&cloud, "autoscaling_group", &group).await;
+    clear(&cloud, &ground).await;
+}
+
+async fn refreshed(cloud: &AwsCloud, group: &str) -> usize {
+    let call = cloud.aws().autoscaling.describe_instance_refreshes().auto_scaling_group_name(group);
+    call.send().await.expect("refreshes are listed").instance_refreshes().len()
+}
+
 /// An image that the emulator has.
 fn image(emulator: Emulator) -> &'static str {
     match emulator {
@@ -94,4 +217,4 @@ fn image(emulator: Emulator) -> &'static str {
     }
 }
 
-crate::on_each_emulator!(cluster, launch_template, launch_template_versions);
+crate::on_each_emulator!(cluster, launch_template, launch_template_versions, autoscaling_group, protected_group);
