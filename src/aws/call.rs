@@ -318,6 +318,8 @@ fn refine(code: &str, message: &str, status: u16) -> ErrorClass {
         {
             ErrorClass::NotYet
         }
+        // A launch template that was made seconds ago is not known to Auto Scaling yet.
+        "ValidationError" if mentions(&["launch template"]) && mentions(&["does not exist"]) => ErrorClass::NotYet,
         // A principal in a trust policy or key policy that was made seconds ago.
         "MalformedPolicyDocument" if mentions(&["invalid principal"]) => ErrorClass::NotYet,
         _ if status == 429 => ErrorClass::Throttled,

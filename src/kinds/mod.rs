@@ -15,6 +15,11 @@ mod route_table;
 mod rules;
 mod security_group;
 pub mod route53;
+mod autoscaling_group;
+mod cluster;
+pub mod ec2;
+mod ecs;
+mod launch_template;
 mod subnet;
 mod vpc;
 
@@ -120,6 +125,9 @@ fn all() -> Vec<Box<dyn Kind>> {
         Box::new(role::RoleKind),
         Box::new(route_table::RouteTableKind),
         Box::new(security_group::SecurityGroupKind),
+        Box::new(autoscaling_group::AutoscalingGroupKind::default()),
+        Box::new(cluster::ClusterKind),
+        Box::new(launch_template::LaunchTemplateKind),
         Box::new(subnet::SubnetKind),
         Box::new(vpc::VpcKind),
     ]
@@ -310,6 +318,13 @@ pub fn tag_changes(request: &UpdateRequest) -> (Tags, Vec<String>) {
     let set = after.iter().filter(|(k, v)| before.get(*k) != Some(v)).map(|(k, v)| (k.clone(), v.clone())).collect();
     let removed = before.into_keys().filter(|key| !after.contains_key(key)).collect();
     (set, removed)
+}
+
+/// Whether something of the wanted name was made for this address of this stack: its ownership tags say so.
+pub fn is_own(observed: &Observed, request: &CreateRequest) -> bool {
+    let have = tags_of(&observed.attributes);
+    let want = tags_of(&request.attributes);
+    [STACK_TAG, ENV_TAG, ADDRESS_TAG].iter().all(|key| have.get(*key) == want.get(*key))
 }
 
 /// A string attribute.

@@ -184,22 +184,11 @@ pub async fn life(cloud: &AwsCloud, kind: &str, attributes: Value, changes: &[Va
                 (_, value) => drop(after.insert(name, value)),
             }
         }
-        let after = canonical(cloud, kind, after);
-        let names: BTreeSet<_> = known.attributes.keys().chain(after.keys()).cloned().collect();
-        let changed = names.into_iter().filter(|n| known.attributes.get(n) != after.get(n)).collect();
-        let update = UpdateRequest {
-            address: known.address.clone(),
-            id: known.id.clone(),
-            before: known.attributes.clone(),
-            after: after.clone(),
-            changed,
-            outputs: known.outputs.clone(),
-            token: uuid::Uuid::new_v4().simple().to_string(),
-        };
+        let update = update_request(cloud, kind, &known, after);
         for _ in 0..2 {
             cloud.update(kind, &update).await.unwrap_or_else(|e| panic!("{kind} update {change}: {e}"));
         }
-        known.attributes = after;
+        known.attributes = update.after;
         known.outputs.extend(settle(cloud, kind, &known, Phase::Updated).await);
         let seen = observed(cloud, kind, &known).await.unwrap_or_else(|| panic!("{kind} is there after {change}"));
         assert_reads_back(kind, &change.to_string(), &known.attributes, &seen);
@@ -213,6 +202,31 @@ pub async fn life(cloud: &AwsCloud, kind: &str, attributes: Value, changes: &[Va
     }
 
     remove(cloud, kind, &known).await;
+}
+
+fn update_request(cloud: &AwsCloud, kind: &str, known: &Known, after: Attributes) -> UpdateRequest {
+    let after = canonical(cloud, kind, after);
+    let names: BTreeSet<_> = known.attributes.keys().chain(after.keys()).cloned().collect();
+    let changed = names.into_iter().filter(|n| known.attributes.get(n) != after.get(n)).collect();
+    UpdateRequest {
+        address: known.address.clone(),
+        id: known.id.clone(),
+        before: known.attributes.clone(),
+        after,
+        changed,
+        outputs: known.outputs.clone(),
+        token: uuid::Uuid::new_v4().simple().to_string(),
+    }
+}
+
+/// Lays attributes over those of a resource, once, and waits until the change took hold.
+pub async fn change(cloud: &AwsCloud, kind: &str, known: &mut Known, attributes: Value) {
+    let mut after = known.attributes.clone();
+    after.extend(map(attributes));
+    let update = update_request(cloud, kind, known, after);
+    cloud.update(kind, &update).await.unwrap_or_else(|e| panic!("{kind} update: {e}"));
+    known.attributes = update.after;
+    known.outputs.extend(settle(cloud, kind, known, Phase::Updated).await);
 }
 
 /// Deletes a resource, twice, and sees it gone.

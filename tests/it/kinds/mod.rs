@@ -3,4 +3,5 @@
 mod ec2;
 mod dns;
 mod identity;
+mod compute;
 mod network;
