@@ -4,6 +4,8 @@ mod below;
 mod capacity;
 mod network;
 #[cfg(test)]
+mod shipped;
+#[cfg(test)]
 mod testing;
 
 use std::collections::{BTreeMap, BTreeSet};
