@@ -1,6 +1,7 @@
 //! What constructs share: building resources below an address, and references to them.
 
-use serde::de::DeserializeOwned;
+use serde::de::{self, DeserializeOwned};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::Input;
@@ -101,4 +102,13 @@ pub fn named(input: &Input<'_>, kind: &str, attribute: &str, text: &str) -> Stri
 /// The service principal of EC2 in a partition.
 pub fn ec2_principal(partition: &str) -> &'static str {
     if partition == "aws-cn" { "ec2.amazonaws.com.cn" } else { "ec2.amazonaws.com" }
+}
+
+/// A list of names, or one reference to a list: `"${network.main.data_subnet_ids}"`.
+pub fn list_or_reference<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(vec![text])),
+        list => serde_json::from_value(list).map(Some).map_err(de::Error::custom),
+    }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use self::checks::Chosen;
-use super::below::{Below, ec2_principal, named, reference, typed};
+use super::below::{Below, ec2_principal, list_or_reference, named, reference, typed};
 use super::{Construct, Expansion, Input};
 use crate::graph::{Address, Attributes, Problem};
 use crate::kinds::Tags;
@@ -39,6 +39,7 @@ struct Capacity {
     vpc: Option<String>,
     /// The subnets, where they are not those of the tier.
     #[schemars(extend("x-reference" = "subnet.id"))]
+    #[serde(default, deserialize_with = "list_or_reference")]
     subnets: Option<Vec<String>>,
     /// The type of the instances: `"t3.small"`.
     instance_type: Option<String>,
@@ -57,10 +58,12 @@ struct Capacity {
     managed_policies: Vec<String>,
     /// The image repositories that the role that is made may pull from; all of the account and region unless given.
     #[schemars(extend("x-reference" = "repository.arn"))]
+    #[serde(default, deserialize_with = "list_or_reference")]
     repositories: Option<Vec<String>>,
     /// The log groups that the role that is made may write to; those that the stack declares unless
     /// given.
     #[schemars(extend("x-reference" = "log_group.arn"))]
+    #[serde(default, deserialize_with = "list_or_reference")]
     log_groups: Option<Vec<String>>,
     /// How many instances: `{ min = 1, max = 3 }`.
     size: Size,
@@ -72,8 +75,8 @@ struct Capacity {
     volume: Volume,
     /// Security groups beside the one that is made.
     #[schemars(extend("x-reference" = "security_group.id"))]
-    #[serde(default)]
-    security_groups: Vec<String>,
+    #[serde(default, deserialize_with = "list_or_reference")]
+    security_groups: Option<Vec<String>>,
     /// What may reach the instances, as rules of `security_group`; nothing unless given.
     #[serde(default)]
     ingress: Vec<Attributes>,
@@ -395,7 +398,9 @@ impl Parts<'_> {
             volume.extend(settings);
         }
         let mut groups = vec![reference(group, "id")];
-        groups.extend(capacity.security_groups.iter().map(|name| named(self.input, "security_group", "id", name)));
+        groups.extend(
+            capacity.security_groups.iter().flatten().map(|name| named(self.input, "security_group", "id", name)),
+        );
         let attributes = json!({
             "image": image,
             "instance_type": self.chosen.instance_types.first(),

@@ -63,6 +63,18 @@ fn a_role_that_is_given_is_only_put_into_a_profile() {
 }
 
 #[test]
+fn subnets_may_be_a_list_or_a_reference_to_one() {
+    for (given, expected) in [
+        (r#""${network.main.public_subnet_ids}""#, json!(["${network.main.public_subnet_ids}"])),
+        (r#"["x", "subnet-1"]"#, json!(["${subnet.x.id}", "subnet-1"])),
+    ] {
+        let stack = capacity(&format!("instance_type = \"t3.small\"\nsubnets = {given}\n[subnet.x]\n"));
+        let expansion = expand(&stack, "capacity.main").unwrap();
+        assert_eq!(attributes(&expansion, "capacity.main/autoscaling_group.instances")["subnets"], expected);
+    }
+}
+
+#[test]
 fn the_capacities_of_a_cluster_share_one_list_of_providers() {
     let block = |name: &str, more: &str| {
         format!(
