@@ -136,7 +136,8 @@ struct Size {
     min: u32,
     /// At most.
     max: u32,
-    /// At first; what scaling makes of it later is left alone. `min` unless given.
+    /// Right now, where ECS does not scale the group (`managed_scaling = false`). Where it does, the group starts with
+    /// `min`, and how many there are later is ECS's to say.
     desired: Option<u32>,
 }
 
@@ -447,7 +448,8 @@ impl Parts<'_> {
             "subnets": chosen.subnets,
             "min": capacity.size.min,
             "max": capacity.size.max,
-            "desired": capacity.size.desired,
+            // The count that ECS scales is ECS's own: given here, each apply would take it back.
+            "desired": capacity.size.desired.filter(|_| !capacity.managed_scaling),
             "protect_from_scale_in": capacity.managed_termination_protection.then_some(true),
             "instance_refresh": refresh,
             "mixed_instances": mixed,

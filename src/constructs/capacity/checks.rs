@@ -236,6 +236,14 @@ fn check_numbers(capacity: &Capacity, spot: Option<&SpotSettings>, problems: &mu
             Problem::at("size.desired", format!("{desired} is not between {} and {}", size.min, size.max))
                 .help("choose a number between `min` and `max`"),
         );
+    } else if let Some(desired) = size.desired
+        && capacity.managed_scaling
+        && desired != size.min
+    {
+        problems.push(
+            Problem::at("size.desired", format!("ECS decides how many instances there are, from {} on", size.min))
+                .help(format!("set `min = {desired}`, or `managed_scaling = false` to decide it here")),
+        );
     }
     let mut within = |path: &str, value: u32, from: u32, to: u32| {
         if !(from..=to).contains(&value) {

@@ -63,6 +63,16 @@ fn a_role_that_is_given_is_only_put_into_a_profile() {
 }
 
 #[test]
+fn the_count_is_ours_only_where_ecs_does_not_scale() {
+    for (more, expected) in [("", None), ("managed_scaling = false", Some(&json!(1)))] {
+        let stack =
+            capacity(&format!("instance_type = \"t3.small\"\n{more}")).replace("max = 3", "max = 3, desired = 1");
+        let expansion = expand(&stack, "capacity.main").unwrap();
+        assert_eq!(attributes(&expansion, "capacity.main/autoscaling_group.instances").get("desired"), expected);
+    }
+}
+
+#[test]
 fn subnets_may_be_a_list_or_a_reference_to_one() {
     for (given, expected) in [
         (r#""${network.main.public_subnet_ids}""#, json!(["${network.main.public_subnet_ids}"])),
@@ -166,7 +176,7 @@ fn what_is_wrong_with_a_capacity() {
         let found = problems(expand(&capacity(&attributes), "capacity.main"));
         all.push(format!("{}\n    {}", attributes.trim_end().replace('\n', "; "), found.join("\n    ")));
     }
-    for size in ["min = 3, max = 1", "min = 1, max = 3, desired = 5"] {
+    for size in ["min = 3, max = 1", "min = 1, max = 3, desired = 5", "min = 1, max = 3, desired = 2"] {
         let stack = format!("{BASE}[capacity.main]\ncluster = \"main\"\n{small}size = {{ {size} }}");
         all.push(format!("{size}\n    {}", problems(expand(&stack, "capacity.main")).join("\n    ")));
     }
