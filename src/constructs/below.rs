@@ -5,24 +5,28 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::Input;
-use crate::graph::{Address, Attributes, Problem, Resource, template};
+use crate::graph::{Address, Attributes, Problem, Resource, Scope, template};
 use crate::kinds::Tags;
 
 /// Kinds below constructs that carry no tags.
 const UNTAGGED: [&str; 2] = ["ami", "cluster_capacity"];
 
+/// The name of what a construct has one of.
+pub const MAIN: &str = "main";
+
 /// The resources below one construct.
 pub struct Below<'a> {
     construct: &'a Address,
     tags: &'a Tags,
+    scope: &'a Scope,
     /// What was added, in order.
     pub resources: Vec<Resource>,
 }
 
 impl<'a> Below<'a> {
     /// Nothing yet, below this construct; its tags go to each resource that takes some.
-    pub fn new(construct: &'a Address, tags: &'a Tags) -> Self {
-        Self { construct, tags, resources: Vec::new() }
+    pub fn new(input: &Input<'a>, tags: &'a Tags) -> Self {
+        Self { construct: input.address, tags, scope: input.scope, resources: Vec::new() }
     }
 
     /// Adds a resource of these attributes; null ones are left out.
@@ -46,10 +50,16 @@ impl<'a> Below<'a> {
 
     fn put(&mut self, mut resource: Resource) -> Address {
         if !UNTAGGED.contains(&resource.address.kind()) {
-            for (key, value) in self.tags {
+            let mut more = self.tags.clone();
+            // What there is one of is named after the construct alone: `shop-main`, not `shop-main-main`.
+            if resource.address.name() == MAIN {
+                let name = format!("{}-{}", self.scope.prefix(), self.construct.slug());
+                more.entry("Name".to_owned()).or_insert(name);
+            }
+            for (key, value) in more {
                 let tags = resource.attributes.entry("tags").or_insert_with(|| Value::Object(Map::new()));
                 if let Value::Object(tags) = tags {
-                    tags.entry(key.clone()).or_insert_with(|| Value::String(value.clone()));
+                    tags.entry(key).or_insert_with(|| Value::String(value));
                 }
             }
         }

@@ -132,11 +132,11 @@ struct Capacity {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Size {
-    /// At least.
+    /// The fewest instances.
     min: u32,
-    /// At most.
+    /// The most instances.
     max: u32,
-    /// Right now, where ECS does not scale the group (`managed_scaling = false`). Where it does, the group starts with
+    /// The number right now, where ECS does not scale the group (`managed_scaling = false`). Where it does, the group starts with
     /// `min`, and how many there are later is ECS's to say.
     desired: Option<u32>,
 }
@@ -295,7 +295,7 @@ impl Construct for CapacityConstruct {
             capacity: &capacity,
             cluster: named(input, "cluster", "name", &capacity.cluster),
             chosen,
-            below: Below::new(input.address, &capacity.tags),
+            below: Below::new(input, &capacity.tags),
             exports: Attributes::new(),
             stands_for: BTreeMap::new(),
         };
@@ -360,12 +360,13 @@ impl Parts<'_> {
         let role = match &capacity.role {
             Some(role) => named(self.input, "role", "name", role),
             None => {
-                let managed = (!capacity.managed_policies.is_empty()).then_some(&capacity.managed_policies);
+                let managed: Vec<String> =
+                    capacity.managed_policies.iter().map(|name| agent::managed_policy(self.input, name)).collect();
                 let attributes = json!({
                     "service": ec2_principal(&self.input.scope.partition),
                     "description": "Lets instances join their cluster, pull images and write logs",
                     "policies": { "ecs-agent": agent::policy(capacity, &self.cluster, self.input) },
-                    "managed_policies": managed,
+                    "managed_policies": (!managed.is_empty()).then_some(managed),
                 });
                 let role = self.below.add("role", OWN, attributes);
                 self.announce(&role, "role", &["arn"]);

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use self::layout::{Layout, Place, Subnet};
-use super::below::{Below, reference, references, typed};
+use super::below::{Below, MAIN, reference, references, typed};
 use super::{Construct, Expansion, Input};
 use crate::graph::{Address, Attributes, Problem};
 use crate::kinds::Tags;
@@ -179,7 +179,7 @@ impl Construct for NetworkConstruct {
         let mut parts = Parts {
             network: &network,
             layout: &layout,
-            below: Below::new(input.address, &network.tags),
+            below: Below::new(input, &network.tags),
             exports: Attributes::new(),
             stands_for: BTreeMap::new(),
         };
@@ -215,7 +215,7 @@ impl<'a> Parts<'a> {
     fn vpc(&mut self) -> Address {
         let network = self.network;
         let vpc = match &network.existing {
-            Some(id) => self.below.add_existing("vpc", "main", id),
+            Some(id) => self.below.add_existing("vpc", MAIN, id),
             None => {
                 let more = (!network.secondary_cidrs.is_empty()).then_some(&network.secondary_cidrs);
                 let attributes = json!({
@@ -224,7 +224,7 @@ impl<'a> Parts<'a> {
                     "dns_support": network.dns_support,
                     "dns_hostnames": network.dns_hostnames,
                 });
-                self.below.add("vpc", "main", attributes)
+                self.below.add("vpc", MAIN, attributes)
             }
         };
         self.export("vpc_id", reference(&vpc, "id"));
@@ -269,12 +269,12 @@ impl<'a> Parts<'a> {
     fn zone(&mut self, vpc: &Address) {
         let Some(zone) = &self.network.zone else { return };
         let (address, name) = if checks::is_zone_id(zone) {
-            let address = self.below.add_existing("hosted_zone", "main", zone);
+            let address = self.below.add_existing("hosted_zone", MAIN, zone);
             let name = reference(&address, "name");
             (address, name)
         } else {
             let attributes = json!({ "name": zone, "vpcs": [reference(vpc, "id")] });
-            (self.below.add("hosted_zone", "main", attributes), zone.clone())
+            (self.below.add("hosted_zone", MAIN, attributes), zone.clone())
         };
         self.export("zone_id", reference(&address, "id"));
         self.export("zone_name", name);
@@ -289,7 +289,7 @@ impl<'a> Parts<'a> {
             .tiers
             .values()
             .any(|tier| tier.public)
-            .then(|| self.below.add("internet_gateway", "main", json!({ "vpc": reference(vpc, "id") })));
+            .then(|| self.below.add("internet_gateway", MAIN, json!({ "vpc": reference(vpc, "id") })));
         let nats = self.nats(gateway.as_ref(), subnets);
 
         let mut tables = Vec::new();
@@ -434,7 +434,7 @@ impl<'a> Parts<'a> {
             "role": reference(&role, "arn"),
             "interval_seconds": settings.interval_seconds,
         });
-        self.below.add("flow_log", "main", attributes);
+        self.below.add("flow_log", MAIN, attributes);
         self.export("flow_log_group_arn", reference(&group, "arn"));
     }
 }

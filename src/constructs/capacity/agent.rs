@@ -113,6 +113,15 @@ pub fn policy(capacity: &Capacity, cluster: &str, input: &Input<'_>) -> String {
     document.to_string()
 }
 
+/// The ARN of a managed policy: of the stack, or AWS's own by its name.
+pub fn managed_policy(input: &Input<'_>, name: &str) -> String {
+    let known = named(input, "policy", "arn", name);
+    if known != name || name.starts_with("arn:") || name.contains("${") {
+        return known;
+    }
+    format!("arn:{}:iam::aws:policy/{name}", input.scope.partition)
+}
+
 /// The ARN of the cluster: an output of a declared one, else made of the name.
 fn cluster_arn(cluster: &str, partition: &str, region: &str) -> String {
     match template::references(cluster).as_slice() {
