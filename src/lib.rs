@@ -7,3 +7,4 @@ pub mod constructs;
 pub mod graph;
 pub mod kinds;
 pub mod net;
+pub mod stack;
