@@ -16,7 +16,6 @@ use super::render::style;
 pub struct Failure {
     message: String,
     help: Option<String>,
-    code: u8,
     /// Whether the message is laid out already and needs no `error:` before it.
     laid_out: bool,
 }
@@ -27,12 +26,7 @@ pub type Outcome = Result<ExitCode, Failure>;
 impl Failure {
     /// An error with exit code 1.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None, code: 1, laid_out: false }
-    }
-
-    /// Wrong usage: exit code 2.
-    pub fn usage(message: impl Into<String>) -> Self {
-        Self { code: 2, ..Self::new(message) }
+        Self { message: message.into(), help: None, laid_out: false }
     }
 
     /// The same with what to do.
@@ -53,7 +47,7 @@ impl Failure {
             let _ = writeln!(text, "  {}: {help}", style::hint("help"));
         }
         anstream::eprint!("{text}");
-        ExitCode::from(self.code)
+        ExitCode::FAILURE
     }
 }
 

@@ -1,25 +1,24 @@
 //! Resource kinds of AWS: one file a kind, one line of registration each.
 
+mod autoscaling_group;
+mod cluster;
 mod dns_record;
 pub mod document;
 pub mod ec2;
+mod ecs;
 mod elastic_ip;
 mod hosted_zone;
 pub mod iam;
 mod instance_profile;
 mod internet_gateway;
+mod launch_template;
 mod nat_gateway;
 mod policy;
 mod role;
+pub mod route53;
 mod route_table;
 mod rules;
 mod security_group;
-pub mod route53;
-mod autoscaling_group;
-mod cluster;
-pub mod ec2;
-mod ecs;
-mod launch_template;
 mod subnet;
 mod vpc;
 
@@ -112,22 +111,22 @@ pub struct Actions {
 }
 
 /// Every kind. One line each.
+#[rustfmt::skip]
 fn all() -> Vec<Box<dyn Kind>> {
-    vec![Box::new(vpc::VpcKind), Box::new(subnet::SubnetKind)]
     vec![
-        Box::new(elastic_ip::ElasticIpKind),
+        Box::new(autoscaling_group::AutoscalingGroupKind::default()),
+        Box::new(cluster::ClusterKind),
         Box::new(dns_record::DnsRecordKind::default()),
+        Box::new(elastic_ip::ElasticIpKind),
         Box::new(hosted_zone::HostedZoneKind::default()),
         Box::new(instance_profile::InstanceProfileKind),
         Box::new(internet_gateway::InternetGatewayKind),
+        Box::new(launch_template::LaunchTemplateKind),
         Box::new(nat_gateway::NatGatewayKind),
         Box::new(policy::PolicyKind),
         Box::new(role::RoleKind),
         Box::new(route_table::RouteTableKind),
         Box::new(security_group::SecurityGroupKind),
-        Box::new(autoscaling_group::AutoscalingGroupKind::default()),
-        Box::new(cluster::ClusterKind),
-        Box::new(launch_template::LaunchTemplateKind),
         Box::new(subnet::SubnetKind),
         Box::new(vpc::VpcKind),
     ]

@@ -10,9 +10,6 @@ use serde_json::json;
 
 use super::{Actions, Kind, Tags, ec2, in_order, spec, typed};
 use crate::aws::Aws;
-use crate::cloud::{
-    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
-};
 use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, Phase, Progress, UpdateRequest};
 use crate::graph::{Attributes, KindSpec};
 use crate::net;

@@ -30,6 +30,13 @@ pub fn expand(
     report: &mut Report,
 ) -> (Vec<Block>, BTreeMap<String, Expanded>) {
     let declared: BTreeSet<Address> = blocks.iter().map(|block| block.address.clone()).collect();
+    let siblings: BTreeMap<Address, Attributes> = blocks
+        .iter()
+        .filter_map(|block| match block.node.value() {
+            Value::Object(attributes) => Some((block.address.clone(), attributes)),
+            _ => None,
+        })
+        .collect();
     let mut resources = Vec::with_capacity(blocks.len());
     let mut constructs = BTreeMap::new();
     for block in blocks {
@@ -39,7 +46,13 @@ pub fn expand(
         };
         let mut expansion = None;
         if let (false, Some(scope), Value::Object(attributes)) = (block.broken, scope, block.node.value()) {
-            let input = Input { address: &block.address, attributes: &attributes, scope, declared: &declared };
+            let input = Input {
+                address: &block.address,
+                attributes: &attributes,
+                scope,
+                declared: &declared,
+                blocks: &siblings,
+            };
             match construct.expand(&input) {
                 Ok(expanded) => {
                     resources.extend(made(&block, &expanded));

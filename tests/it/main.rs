@@ -5,4 +5,5 @@ mod support;
 
 mod kinds;
 mod language;
+mod lifecycle;
 mod local;

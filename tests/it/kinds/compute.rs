@@ -122,7 +122,7 @@ async fn autoscaling_group(emulator: Emulator) {
     ];
     match emulator {
         // moto's UpdateAutoScalingGroup leaves out cooldown, warm-up, termination policies, lifetime and rebalancing.
-        Emulator::Moto => changes.extend([
+        Emulator::Moto | Emulator::Together => changes.extend([
             json!({ "launch_template_version": "1" }),
             json!({ "protect_from_scale_in": true }),
             json!({ "protect_from_scale_in": false }),
@@ -212,7 +212,7 @@ async fn refreshed(cloud: &AwsCloud, group: &str) -> usize {
 fn image(emulator: Emulator) -> &'static str {
     match emulator {
         // Of moto's own list of images.
-        Emulator::Moto => "ami-12c6146b",
+        Emulator::Moto | Emulator::Together => "ami-12c6146b",
         Emulator::Ministack => "ami-0123456789abcdef0",
     }
 }
