@@ -15,7 +15,7 @@ APPROVAL   = $(if $(filter-out 0,$(YES)),--yes)
 
 .PHONY: build
 build: ## build the binary
-	@$(CARGO) build --quiet
+	@$(CARGO) build $(if $(wildcard $(COFFERDAM)),--quiet)
 
 .PHONY: validate
 validate: build ## check the stack without a cloud
