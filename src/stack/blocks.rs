@@ -64,7 +64,7 @@ pub fn read(mut root: Table, whole: Place, language: &Language<'_>, report: &mut
     let optional: Vec<&str> = ["name", "region"].into_iter().filter(|key| misspelled(key)).collect();
     let start = Place { end: whole.start, ..whole };
     let header = Node { item: Item::Table(known), place: start };
-    shape.check(&header, "the stack", Mode { optional: &optional, ..Mode::default() }, report);
+    shape.check(&header, "", Mode { optional: &optional, ..Mode::default() }, report);
     let Item::Table(mut known) = header.item else { return top };
 
     top.name = text(&known, "name").and_then(|(name, place)| check_name(name, place, report));
@@ -123,7 +123,9 @@ pub fn check_tags(node: &Node, report: &mut Report) -> BTreeMap<String, String> 
         let reserved = ["aws:", "cofferdam:"].into_iter().find(|prefix| key.to_lowercase().starts_with(prefix));
         let problem = match reserved {
             Some("aws:") => Some(("AWS keeps tags that begin with `aws:` for itself", "choose another key")),
-            Some(_) => Some(("tags that begin with `cofferdam:` say what belongs to which stack", "choose another key")),
+            Some(_) => {
+                Some(("tags that begin with `cofferdam:` say what belongs to which stack", "choose another key"))
+            }
             None if key.is_empty() => Some(("a tag needs a key", "give it one")),
             None if key.chars().count() > 128 => Some(("the key of a tag has at most 128 characters", "shorten it")),
             None => None,
@@ -182,10 +184,11 @@ fn read_kind(entry: Entry, top_keys: &[&str], language: &Language<'_>, top: &mut
         if let Some(near) = nearest(&kind, candidates.iter().copied()) {
             top.meant.extend(node.table().into_iter().flat_map(Table::keys).map(|name| format!("{near}.{name}")));
         }
-        report.error(
-            Finding::at(key_place, format!("there is no {word} `{kind}`"))
-                .maybe_help(did_you_mean(&kind, candidates, "there are")),
-        );
+        report.error(Finding::at(key_place, format!("there is no {word} `{kind}`")).maybe_help(did_you_mean(
+            &kind,
+            candidates,
+            "there are",
+        )));
         return;
     };
     let Item::Table(table) = node.item else {
@@ -197,8 +200,11 @@ fn read_kind(entry: Entry, top_keys: &[&str], language: &Language<'_>, top: &mut
     };
     if let Some(stray) = table.entries.iter().find(|entry| entry.node.table().is_none()) {
         report.error(
-            Finding::at(stray.key_place, format!("`{}` stands in [{kind}] itself, and each {kind} has a name", stray.key))
-                .help(format!("write [{kind}.main], or whatever it shall be called")),
+            Finding::at(
+                stray.key_place,
+                format!("`{}` stands in [{kind}] itself, and each {kind} has a name", stray.key),
+            )
+            .help(format!("write [{kind}.main], or whatever it shall be called")),
         );
         return;
     }
@@ -266,18 +272,18 @@ fn read_meta(block: &mut Block, entry: Entry, report: &mut Report) {
     let place = entry.node.place;
     let address = block.address.clone();
     let mut wrong = |place: Place, is_a: &str, wanted: &str, help: &str| {
-        report.error(
-            Finding::at(place, format!("`{address}.{}` is {is_a}, and must be {wanted}", entry.key)).help(help),
-        );
+        report
+            .error(Finding::at(place, format!("`{address}.{}` is {is_a}, and must be {wanted}", entry.key)).help(help));
     };
+    let is_a = entry.node.is_a();
     match (entry.key.as_str(), entry.node.item) {
         ("protect", Item::Bool(yes)) => block.protect = yes,
-        ("protect", _) => wrong(place, "something else", "true or false", "write protect = true"),
+        ("protect", _) => wrong(place, is_a, "true or false", "write protect = true"),
         ("existing", Item::Text(id)) => match template::literal(&Value::from(id.as_str())) {
             Some(Value::String(id)) if !id.is_empty() => block.existing = Some(id),
-            _ => wrong(place, "no fixed text", "an id", "give the id itself, a variable, or another stack's output"),
+            _ => wrong(place, "not known yet", "an id", "give the id itself, a variable, or another stack's output"),
         },
-        ("existing", _) => wrong(place, "something else", "an id", "give the id of what exists: \"vpc-0123456789abcdef0\""),
+        ("existing", _) => wrong(place, is_a, "an id", "give the id of what exists: \"vpc-0123456789abcdef0\""),
         ("depends_on", Item::List(items)) => {
             for item in items {
                 match item.text() {
@@ -289,7 +295,7 @@ fn read_meta(block: &mut Block, entry: Entry, report: &mut Report) {
         (_, Item::Text(text)) => {
             wrong(place, "a text", "a list of addresses", &format!("put it in brackets: [\"{text}\"]"));
         }
-        _ => wrong(place, "something else", "a list of addresses", "write addresses: [\"nat_gateway.main\"]"),
+        _ => wrong(place, is_a, "a list of addresses", "write addresses: [\"nat_gateway.main\"]"),
     }
 }
 

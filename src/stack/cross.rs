@@ -41,7 +41,8 @@ impl Cross<'_> {
             .collect();
         let mut by_vpc: BTreeMap<&str, Vec<(Ipv4Net, &Block)>> = BTreeMap::new();
         for (block, resource) in self.pairs().filter(|(_, resource)| resource.address.kind() == "subnet") {
-            let (Some(vpc), Some(range)) = (resource.attributes.get("vpc").and_then(Value::as_str), range(resource, "cidr"))
+            let (Some(vpc), Some(range)) =
+                (resource.attributes.get("vpc").and_then(Value::as_str), range(resource, "cidr"))
             else {
                 continue;
             };
@@ -99,26 +100,26 @@ impl Cross<'_> {
             }
         }
     }
+}
 
-    /// A cycle, with the place of every step.
-    pub fn cycle(&self, cycle: &[Address], sources: &Sources) -> Finding {
-        let error = GraphError::Cycle(cycle.to_vec());
-        let steps = cycle.iter().zip(cycle.iter().cycle().skip(1)).filter_map(|(from, to)| {
-            let block = self.blocks.iter().find(|block| block.address == *from)?;
-            let label = format!("{from} needs {to}");
-            Some((needing(block, to.as_str(), sources), label))
-        });
-        let mut steps: Vec<(Place, String)> = steps.collect();
-        steps.sort();
-        let mut steps = steps.into_iter();
-        let finding = match steps.next() {
-            Some((place, label)) => Finding::at(place, error.to_string()).label(label),
-            None => Finding::nowhere(error.to_string()),
-        };
-        steps
-            .fold(finding, |finding, (place, label)| finding.also(place, label))
-            .help("one of them must do without the other: give a literal value, or take the reference out")
-    }
+/// A cycle, with the place of every step.
+pub fn cycle(blocks: &[Block], cycle: &[Address], sources: &Sources) -> Finding {
+    let error = GraphError::Cycle(cycle.to_vec());
+    let steps = cycle.iter().zip(cycle.iter().cycle().skip(1)).filter_map(|(from, to)| {
+        let block = blocks.iter().find(|block| block.address == *from)?;
+        let label = format!("{from} needs {to}");
+        Some((needing(block, to.as_str(), sources), label))
+    });
+    let mut steps: Vec<(Place, String)> = steps.collect();
+    steps.sort();
+    let mut steps = steps.into_iter();
+    let finding = match steps.next() {
+        Some((place, label)) => Finding::at(place, error.to_string()).label(label),
+        None => Finding::nowhere(error.to_string()),
+    };
+    steps
+        .fold(finding, |finding, (place, label)| finding.also(place, label))
+        .help("one of them must do without the other: give a literal value, or take the reference out")
 }
 
 /// Where a block says that it needs another one.
@@ -142,12 +143,9 @@ fn overlap((one, first): (Ipv4Net, &Block), (two, second): (Ipv4Net, &Block)) ->
         true => ((second, two, other), (first, one, place)),
         false => ((first, one, place), (second, two, other)),
     };
-    Finding::at(
-        late_at,
-        format!("`{}`: {late_range} overlaps {early_range} of `{}`", late.address, early.address),
-    )
-    .also(early_at, format!("{}", early.address))
-    .help("choose a range that no other subnet of the VPC has")
+    Finding::at(late_at, format!("`{}`: {late_range} overlaps {early_range} of `{}`", late.address, early.address))
+        .also(early_at, format!("{}", early.address))
+        .help("choose a range that no other subnet of the VPC has")
 }
 
 fn range(resource: &Resource, attribute: &str) -> Option<Ipv4Net> {

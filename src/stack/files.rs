@@ -71,11 +71,9 @@ impl Loading<'_, '_> {
                         continue;
                     };
                     let Some(stem) = file_stem(&name, kind) else {
-                        self.report.error(
-                            Finding::at(at, format!("`{name}` is not the name of a {kind} file")).help(
-                                "list names of files such as \"policies/logs.json\", or give a table of name = document",
-                            ),
-                        );
+                        self.report.error(Finding::at(at, format!("`{name}` is not the name of a {kind} file")).help(
+                            "list names of files such as \"policies/logs.json\", or give a table of name = document",
+                        ));
                         continue;
                     };
                     if let Some(first) = entries.iter().find(|entry| entry.key == stem) {
@@ -175,9 +173,8 @@ impl Loading<'_, '_> {
         match String::from_utf8(bytes) {
             Ok(text) => Some(text),
             Err(_) => {
-                self.report.error(
-                    Finding::at(place, format!("`{name}` is not a text in UTF-8")).help("save it as UTF-8"),
-                );
+                self.report
+                    .error(Finding::at(place, format!("`{name}` is not a text in UTF-8")).help("save it as UTF-8"));
                 None
             }
         }

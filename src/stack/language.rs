@@ -48,9 +48,8 @@ impl<'a> Language<'a> {
         specs: impl IntoIterator<Item = &'a KindSpec>,
         constructs: impl IntoIterator<Item = &'a dyn Construct>,
     ) -> Self {
-        let kinds = specs.into_iter().map(|spec| {
-            (spec.name, BlockKind { what: What::Kind(spec), schema: (spec.schema)() })
-        });
+        let kinds =
+            specs.into_iter().map(|spec| (spec.name, BlockKind { what: What::Kind(spec), schema: (spec.schema)() }));
         let constructs = constructs.into_iter().map(|construct| {
             (construct.name(), BlockKind { what: What::Construct(construct), schema: construct.schema() })
         });

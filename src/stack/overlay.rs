@@ -41,9 +41,11 @@ pub fn take_environments(root: &mut Table, report: &mut Report) -> Vec<Entry> {
 pub fn apply(root: &mut Table, environments: &[Entry], wanted: &str, report: &mut Report) -> bool {
     let Some(entry) = environments.iter().find(|entry| entry.key == wanted) else {
         let names = environments.iter().map(|entry| entry.key.as_str());
-        report.error(Finding::nowhere(format!("the stack has no environment `{wanted}`")).maybe_help(
-            did_you_mean(wanted, names, "it has").or_else(|| Some(format!("declare it: [env.{wanted}]"))),
-        ));
+        report.error(
+            Finding::nowhere(format!("the stack has no environment `{wanted}`")).maybe_help(
+                did_you_mean(wanted, names, "it has").or_else(|| Some(format!("declare it: [env.{wanted}]"))),
+            ),
+        );
         return false;
     };
     let Item::Table(mut overlay) = entry.node.item.clone() else { return false };
@@ -103,9 +105,8 @@ fn remove(root: &mut Table, list: &Node, report: &mut Report) {
         };
         if let Err((missing, help)) = remove_path(root, text) {
             report.error(
-                Finding::at(item.place, format!("there is no `{missing}` to remove from the stack")).maybe_help(
-                    help.or_else(|| Some("take the entry out of `remove`".to_owned())),
-                ),
+                Finding::at(item.place, format!("there is no `{missing}` to remove from the stack"))
+                    .maybe_help(help.or_else(|| Some("take the entry out of `remove`".to_owned()))),
             );
         }
     }
@@ -113,10 +114,13 @@ fn remove(root: &mut Table, list: &Node, report: &mut Report) {
 
 fn remove_path(table: &mut Table, path: &str) -> Result<(), (String, Option<String>)> {
     let mut here = table;
-    let mut steps = path.split('.').peekable();
-    while let Some(step) = steps.next() {
+    let mut steps = path.split('.').enumerate().peekable();
+    while let Some((depth, step)) = steps.next() {
         if here.entry(step).is_none() {
-            return Err((path.to_owned(), did_you_mean(step, here.keys(), "there is")));
+            let before: String = path.split('.').take(depth).map(|step| format!("{step}.")).collect();
+            let known: Vec<String> = here.keys().map(|key| format!("{before}{key}")).collect();
+            let wanted = format!("{before}{step}");
+            return Err((path.to_owned(), did_you_mean(&wanted, known.iter().map(String::as_str), "there are")));
         }
         if steps.peek().is_none() {
             here.take(step);

@@ -212,9 +212,8 @@ impl Names<'_, '_> {
         let kind = Address::parse(target).map(|address| address.kind().to_owned()).unwrap_or_default();
         let (Some(block), Some(spec)) = (self.language.block(&kind), self.language.spec(&kind)) else { return };
         let shape = Shape::new(&block.schema);
-        let attributes = shape.properties();
-        let known = |name: &str| spec.has_output(name) || attributes.iter().any(|(key, _)| *key == name);
-        if !known(&reference.attribute) {
+        if !spec.has_output(&reference.attribute) && shape.property(&reference.attribute).is_none() {
+            let attributes = shape.properties();
             let all = attributes.iter().map(|(key, _)| *key).chain(spec.outputs.iter().copied()).chain(["id"]);
             report.error(
                 Finding::at(at(), format!("a {kind} has no attribute `{}`", reference.attribute))
@@ -228,8 +227,11 @@ impl Names<'_, '_> {
         if target.contains('/') {
             let construct = target.split('/').next().unwrap_or("");
             let inside = self.resources.iter().filter(|address| address.starts_with(&format!("{construct}/")));
-            return Finding::at(at, format!("there is no `{target}`"))
-                .maybe_help(did_you_mean(target, inside.map(String::as_str), "there are"));
+            return Finding::at(at, format!("there is no `{target}`")).maybe_help(did_you_mean(
+                target,
+                inside.map(String::as_str),
+                "there are",
+            ));
         }
         let Some((kind, name)) = target.split_once('.') else {
             return Finding::at(at, format!("`${{{reference}}}` is no reference"))
@@ -313,9 +315,12 @@ fn looks_literal(kind: &str, text: &str) -> bool {
             return true;
         }
     }
-    let is_zone_id = text.len() >= 8
-        && text.starts_with('Z')
-        && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
+    // AWS's own managed policies have names like AmazonSSMManagedInstanceCore.
+    if kind == "policy" && text.starts_with(|c: char| c.is_ascii_uppercase()) {
+        return true;
+    }
+    let is_zone_id =
+        text.len() >= 8 && text.starts_with('Z') && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
     kind == "hosted_zone" && is_zone_id
 }
 

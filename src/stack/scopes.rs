@@ -78,10 +78,13 @@ impl<'a> Scopes<'a> {
         }
         for name in options.environment.keys().filter(|name| !scopes.declared.contains_key(*name)) {
             report.warning(
-                Finding::nowhere(format!("the environment sets the variable `{name}`, which the stack does not declare"))
-                    .maybe_help(nearest(name, scopes.declared.keys().map(String::as_str)).map(|near| {
-                        format!("did you mean `{near}`?")
-                    })),
+                Finding::nowhere(format!(
+                    "the environment sets the variable `{name}`, which the stack does not declare"
+                ))
+                .maybe_help(
+                    nearest(name, scopes.declared.keys().map(String::as_str))
+                        .map(|near| format!("did you mean `{near}`?")),
+                ),
             );
         }
         scopes
@@ -139,10 +142,11 @@ impl<'a> Scopes<'a> {
                     Some(value) if path.next().is_none() => Some(value.clone().unwrap_or_default().into()),
                     _ => {
                         let known = self.own.keys().copied();
-                        report.error(
-                            Finding::at(at, format!("the stack has no `{whole}`"))
-                                .maybe_help(did_you_mean(name, known, "known are")),
-                        );
+                        report.error(Finding::at(at, format!("the stack has no `{whole}`")).maybe_help(did_you_mean(
+                            name,
+                            known,
+                            "known are",
+                        )));
                         None
                     }
                 }
@@ -208,9 +212,8 @@ impl<'a> Scopes<'a> {
         let (place, mut default) = (declared.place, declared.default.clone());
         let kind = declared.kind.clone();
         let given = self.options.vars.get(name).map(|text| (text, format!("--var {name}=…")));
-        let given = given.or_else(|| {
-            self.options.environment.get(name).map(|text| (text, format!("COFFERDAM_VAR_{name}")))
-        });
+        let given =
+            given.or_else(|| self.options.environment.get(name).map(|text| (text, format!("COFFERDAM_VAR_{name}"))));
         let value_kind = kind.or_else(|| default.as_ref().and_then(|node| kind_of(node).map(str::to_owned)));
         if let Some((text, origin)) = given {
             return match parse_given(text, value_kind.as_deref()) {
@@ -239,9 +242,10 @@ impl<'a> Scopes<'a> {
             && !template::is_unknown(&node.value())
         {
             report.error(
-                Finding::at(node.place, format!("the variable `{name}` is {}, and this is {}", with_article(wanted), {
-                    node.is_a()
-                }))
+                Finding::at(
+                    node.place,
+                    format!("the variable `{name}` is {}, and this is {}", with_article(wanted), { node.is_a() }),
+                )
                 .help("change the value, or the type in its declaration"),
             );
         }
@@ -328,8 +332,7 @@ fn declaration(entry: Entry, report: &mut Report) -> Declared {
     let Entry { key: name, key_place: place, node } = entry;
     if !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) || name.is_empty() {
         report.error(
-            Finding::at(place, format!("`{name}` cannot name a variable"))
-                .help("use letters, digits, `-` and `_`"),
+            Finding::at(place, format!("`{name}` cannot name a variable")).help("use letters, digits, `-` and `_`"),
         );
     }
     let Item::Table(mut table) = node.item else {
@@ -340,10 +343,11 @@ fn declaration(entry: Entry, report: &mut Report) -> Declared {
         Some(kind) if TYPES.contains(&kind) => Some(kind.to_owned()),
         _ => {
             let written = entry.node.text().unwrap_or("").to_owned();
-            report.error(
-                Finding::at(entry.node.place, "this is no type of a variable")
-                    .maybe_help(did_you_mean(&written, TYPES, "types are")),
-            );
+            report.error(Finding::at(entry.node.place, "this is no type of a variable").maybe_help(did_you_mean(
+                &written,
+                TYPES,
+                "types are",
+            )));
             None
         }
     });
@@ -364,7 +368,9 @@ fn unknown_keys(name: &str, table: &Table, report: &mut Report) {
         let known = ["default", "description", "type"];
         let help = match nearest(&entry.key, known) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("it takes default, description and type; a table as value is {name} = {{ default = {{ … }} }}"),
+            None => {
+                format!("it takes default, description and type; a table as value is {name} = {{ default = {{ … }} }}")
+            }
         };
         report.error(
             Finding::at(entry.key_place, format!("the declaration of `{name}` has no key `{}`", entry.key)).help(help),

@@ -39,7 +39,9 @@ impl<'a> Shape<'a> {
     fn followed(self) -> Self {
         let mut here = self.here;
         for _ in 0..16 {
-            let Some(pointer) = here.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix('#')) else { break };
+            let Some(pointer) = here.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix('#')) else {
+                break;
+            };
             match self.root.pointer(pointer) {
                 Some(target) => here = target,
                 None => break,
@@ -262,7 +264,8 @@ impl<'a> Shape<'a> {
                 _ => format!("up to {high}"),
             };
             report.error(
-                Finding::at(node.place, format!("`{what}` cannot be {number}")).help(format!("it takes numbers {range}")),
+                Finding::at(node.place, format!("`{what}` cannot be {number}"))
+                    .help(format!("it takes numbers {range}")),
             );
         }
     }
@@ -274,7 +277,10 @@ impl<'a> Shape<'a> {
         let mut meant: Vec<&str> = Vec::new();
         for entry in node.entries() {
             match self.property(&entry.key) {
-                Some(shape) => shape.check(&entry.node, &format!("{what}.{}", entry.key), inner, report),
+                Some(shape) => {
+                    let what = if what.is_empty() { entry.key.clone() } else { format!("{what}.{}", entry.key) };
+                    shape.check(&entry.node, &what, inner, report);
+                }
                 None if closed => {
                     let free = |key: &str| node.table().is_none_or(|table| table.get(key).is_none());
                     let names = properties.iter().map(|(key, _)| *key).chain(mode.besides.iter().copied());
@@ -301,7 +307,8 @@ impl<'a> Shape<'a> {
             .iter()
             .filter_map(|key| Some(format!("{key}: {}", first_sentence(self.property(key)?.description()?))))
             .collect();
-        let finding = Finding::at(node.place, format!("`{what}` lacks {names}"));
+        let what = if what.is_empty() { "the stack".to_owned() } else { format!("`{what}`") };
+        let finding = Finding::at(node.place, format!("{what} lacks {names}"));
         report.error(finding.help(if help.is_empty() { format!("add {names}") } else { help.join("\n") }));
     }
 
@@ -335,7 +342,10 @@ impl<'a> Shape<'a> {
             }
             Item::Integer(_) | Item::Float(_) | Item::Bool(_) | Item::Date(_) if takes("a text") => {
                 let text = node.value();
-                Some(format!("write it in quotes: \"{}\"", text.as_str().map_or_else(|| text.to_string(), str::to_owned)))
+                Some(format!(
+                    "write it in quotes: \"{}\"",
+                    text.as_str().map_or_else(|| text.to_string(), str::to_owned)
+                ))
             }
             Item::List(items) if items.len() == 1 && !takes("a list") => {
                 Some("write the one value without brackets".to_owned())
@@ -407,4 +417,3 @@ pub fn each_extended(
         _ => {}
     }
 }
-

@@ -73,7 +73,9 @@ told! {
 
 #[test]
 fn name_and_region() {
-    let told = read("name = \"Web Shop\"\nregion = \"eu-wst-2\"\n\n[subnet.a]\nvpc = \"vpc-0123456789abcdef0\"\ncidr = \"10.0.0.0/24\"\nzone = \"a\"\n");
+    let told = read(
+        "name = \"Web Shop\"\nregion = \"eu-wst-2\"\n\n[subnet.a]\nvpc = \"vpc-0123456789abcdef0\"\ncidr = \"10.0.0.0/24\"\nzone = \"a\"\n",
+    );
     insta::assert_snapshot!(shown(&told.expect_err("broken")));
 }
 
@@ -111,14 +113,44 @@ fn one_line_each_for_logs() {
 
 /// Pieces of stacks, to be mixed.
 const PIECES: [&str; 38] = [
-    "[vpc.main]\n", "[subnet.a]\n", "[[subnet.a]]\n", "[net.x]\n", "[env.dev.vpc.main]\n", "[vars]\n", "[outputs]\n",
-    "[tags]\n", "[[moved]]\n", "[state]\n", "[paper.p]\n", "[paper.p.documents]\n", "name = \"web\"\n", "name = 3\n", "region = \"eu-west-2\"\n",
-    "cidr = \"10.0.0.0/16\"\n", "cidr = \"${subnet.a.cidr}\"\n", "cidr = \"10.0.0.0/0\"\n", "vpc = \"main\"\n",
-    "vpc = [\"main\"]\n", "zone = \"a\"\n", "zone = \"é\"\n", "zones = { a = \"10.0.0.0/24\" }\n", "depends_on = [\"vpc.main\"]\n",
-    "depends_on = [\"subnet.a\", 1]\n", "existing = \"vpc-1\"\n", "protect = true\n", "x = \"${vars.x}\"\n",
-    "y = \"${vars.x} ${\"\n", "document = \"policies/lost.json\"\n", "document = { a = [1, 2.5, 1979-05-27] }\n",
-    "documents = [\"policies/bad.json\", \"boot.sh\"]\n", "script = \"boot.sh\"\n", "rules = [{ to = \"a\" }]\n",
-    "remove = [\"vpc.main.cidr\", \"\"]\n", "from = \"a.b\"\n", "= \"\"\"\n", "key = \"\\u00e9\u{1F980}\"\n",
+    "[vpc.main]\n",
+    "[subnet.a]\n",
+    "[[subnet.a]]\n",
+    "[net.x]\n",
+    "[env.dev.vpc.main]\n",
+    "[vars]\n",
+    "[outputs]\n",
+    "[tags]\n",
+    "[[moved]]\n",
+    "[state]\n",
+    "[paper.p]\n",
+    "[paper.p.documents]\n",
+    "name = \"web\"\n",
+    "name = 3\n",
+    "region = \"eu-west-2\"\n",
+    "cidr = \"10.0.0.0/16\"\n",
+    "cidr = \"${subnet.a.cidr}\"\n",
+    "cidr = \"10.0.0.0/0\"\n",
+    "vpc = \"main\"\n",
+    "vpc = [\"main\"]\n",
+    "zone = \"a\"\n",
+    "zone = \"é\"\n",
+    "zones = { a = \"10.0.0.0/24\" }\n",
+    "depends_on = [\"vpc.main\"]\n",
+    "depends_on = [\"subnet.a\", 1]\n",
+    "existing = \"vpc-1\"\n",
+    "protect = true\n",
+    "x = \"${vars.x}\"\n",
+    "y = \"${vars.x} ${\"\n",
+    "document = \"policies/lost.json\"\n",
+    "document = { a = [1, 2.5, 1979-05-27] }\n",
+    "documents = [\"policies/bad.json\", \"boot.sh\"]\n",
+    "script = \"boot.sh\"\n",
+    "rules = [{ to = \"a\" }]\n",
+    "remove = [\"vpc.main.cidr\", \"\"]\n",
+    "from = \"a.b\"\n",
+    "= \"\"\"\n",
+    "key = \"\\u00e9\u{1F980}\"\n",
 ];
 
 proptest! {

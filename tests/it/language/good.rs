@@ -67,11 +67,10 @@ fn constructs_expand_and_stand_for_what_they_made() {
     );
     assert_eq!(stack.graph.outputs["vpc"], "${net.main/vpc.main.id}");
     let subnet = stack.graph.get(&Address::parse("subnet.c").expect("an address")).expect("it is there");
-    assert_eq!(subnet.depends_on.iter().map(Address::as_str).collect::<Vec<_>>(), [
-        "net.main/subnet.a",
-        "net.main/subnet.b",
-        "net.main/vpc.main"
-    ]);
+    assert_eq!(
+        subnet.depends_on.iter().map(Address::as_str).collect::<Vec<_>>(),
+        ["net.main/subnet.a", "net.main/subnet.b", "net.main/vpc.main"]
+    );
     assert!(stack.graph.resources().iter().filter(|r| r.address.construct().is_some()).all(|r| r.protect));
 }
 
@@ -193,8 +192,7 @@ fn moves_state_and_description_are_kept() {
 
 #[test]
 fn an_undeclared_variable_of_the_environment_is_a_warning() {
-    let options =
-        Options { environment: BTreeMap::from([("rnage".into(), "x".into())]), ..Options::default() };
+    let options = Options { environment: BTreeMap::from([("rnage".into(), "x".into())]), ..Options::default() };
     let stack = good_with(&format!("[vars]\nrange = \"a\"\n\n{VPC}"), &options);
     assert_eq!(stack.warnings.len(), 1);
     assert_eq!(stack.warnings[0].help.as_deref(), Some("did you mean `range`?"));
@@ -216,7 +214,9 @@ fn files_are_found_from_the_project_folder() {
 fn large_stacks_are_read_in_time_that_grows_with_them() {
     let mut text = format!("{VPC}[vars]\nzone = \"a\"\n\n");
     for i in 0..250 {
-        text.push_str(&format!("[subnet.s{i}]\nvpc = \"main\"\ncidr = \"10.0.{i}.0/24\"\nzone = \"${{vars.zone}}\"\n\n"));
+        text.push_str(&format!(
+            "[subnet.s{i}]\nvpc = \"main\"\ncidr = \"10.0.{i}.0/24\"\nzone = \"${{vars.zone}}\"\n\n"
+        ));
     }
     assert_eq!(good(&text).graph.resources().len(), 251);
 }
