@@ -79,13 +79,7 @@ impl Calls {
         self.send(action, Side::Write, Again::OnlyIfRefused, send).await
     }
 
-    async fn send<T, E, F, Fut>(
-        &self,
-        action: &'static str,
-        side: Side,
-        again: Again,
-        send: F,
-    ) -> Result<T, CloudError>
+    async fn send<T, E, F, Fut>(&self, action: &'static str, side: Side, again: Again, send: F) -> Result<T, CloudError>
     where
         F: Fn() -> Fut,
         Fut: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
@@ -175,34 +169,97 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// Amazon EC2 API"; others: "Common errors"); the message is used only by [`refine`].
 fn class_of(code: &str, message: &str, status: u16) -> ErrorClass {
     match code {
-        "Throttling" | "ThrottlingException" | "ThrottledException" | "RequestLimitExceeded" | "TooManyRequestsException"
-        | "RequestThrottled" | "RequestThrottledException" | "PriorRequestNotComplete" | "SlowDown" | "BandwidthLimitExceeded"
-        | "EC2ThrottledException" | "ProvisionedThroughputExceededException" | "TransactionInProgressException" => {
-            ErrorClass::Throttled
-        }
-        "DependencyViolation" | "ResourceInUse" | "ResourceInUseFault" | "ResourceInUseException" | "ScalingActivityInProgress"
-        | "ScalingActivityInProgressFault" | "DeleteConflict" | "UpdateInProgressException" | "ResourceContentionFault" | "ResourceContention"
-        | "ConcurrentModification" | "ConcurrentModificationException" | "OperationAbortedException" | "IncorrectState"
-        | "IncorrectInstanceState" | "InvalidAddress.Locked" | "InvalidIPAddress.InUse" | "InvalidNetworkInterface.InUse"
-        | "ClusterContainsContainerInstancesException" | "ClusterContainsServicesException"
-        | "ClusterContainsTasksException" | "ClusterContainsCapacityProviderException" | "OperationNotPermitted"
-        | "EntityTemporarilyUnmodifiable" | "HostedZoneNotEmpty" => ErrorClass::NotYet,
-        "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "AuthFailure" | "UnrecognizedClientException"
-        | "InvalidClientTokenId" | "ExpiredToken" | "ExpiredTokenException" | "SignatureDoesNotMatch"
-        | "OptInRequired" | "MissingAuthenticationToken" => ErrorClass::Denied,
-        "NoSuchEntity" | "NoSuchHostedZone" | "RepositoryNotFoundException" | "ResourceNotFoundException"
-        | "ClusterNotFoundException" | "ParameterNotFound" | "LifecyclePolicyNotFoundException" | "NatGatewayNotFound"
-        | "RepositoryPolicyNotFoundException" | "ServiceNotFoundException" => ErrorClass::NotFound,
-        "EntityAlreadyExists" | "AlreadyExists" | "AlreadyExistsFault" | "RepositoryAlreadyExistsException" | "ResourceAlreadyExistsException"
-        | "InvalidGroup.Duplicate" | "InvalidKeyPair.Duplicate" | "HostedZoneAlreadyExists" | "RouteAlreadyExists"
-        | "InvalidLaunchTemplateName.AlreadyExistsException" | "InvalidPermission.Duplicate" => ErrorClass::Exists,
-        "LimitExceeded" | "LimitExceededException" | "LimitExceededFault" | "VcpuLimitExceeded" | "ServiceQuotaExceededException"
-        | "TooManyHostedZones" | "TooManyTagsException" => ErrorClass::Quota,
-        "InternalError" | "InternalFailure" | "InternalServerError" | "InternalServiceError" | "ServerException" | "ServiceUnavailable"
-        | "ServiceUnavailableException" | "Unavailable" | "RequestTimeout" | "RequestTimeoutException" => {
-            ErrorClass::Uncertain
-        }
-        code if code.ends_with(".NotFound") || code.ends_with(".NotFoundException") || code.ends_with("NotFoundFault") => {
+        "Throttling"
+        | "ThrottlingException"
+        | "ThrottledException"
+        | "RequestLimitExceeded"
+        | "TooManyRequestsException"
+        | "RequestThrottled"
+        | "RequestThrottledException"
+        | "PriorRequestNotComplete"
+        | "SlowDown"
+        | "BandwidthLimitExceeded"
+        | "EC2ThrottledException"
+        | "ProvisionedThroughputExceededException"
+        | "TransactionInProgressException" => ErrorClass::Throttled,
+        "DependencyViolation"
+        | "ResourceInUse"
+        | "ResourceInUseFault"
+        | "ResourceInUseException"
+        | "ScalingActivityInProgress"
+        | "ScalingActivityInProgressFault"
+        | "DeleteConflict"
+        | "UpdateInProgressException"
+        | "ResourceContentionFault"
+        | "ResourceContention"
+        | "ConcurrentModification"
+        | "ConcurrentModificationException"
+        | "OperationAbortedException"
+        | "IncorrectState"
+        | "IncorrectInstanceState"
+        | "InvalidAddress.Locked"
+        | "InvalidIPAddress.InUse"
+        | "InvalidNetworkInterface.InUse"
+        | "ClusterContainsContainerInstancesException"
+        | "ClusterContainsServicesException"
+        | "ClusterContainsTasksException"
+        | "ClusterContainsCapacityProviderException"
+        | "OperationNotPermitted"
+        | "EntityTemporarilyUnmodifiable"
+        | "HostedZoneNotEmpty" => ErrorClass::NotYet,
+        "AccessDenied"
+        | "AccessDeniedException"
+        | "UnauthorizedOperation"
+        | "AuthFailure"
+        | "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "ExpiredToken"
+        | "ExpiredTokenException"
+        | "SignatureDoesNotMatch"
+        | "OptInRequired"
+        | "MissingAuthenticationToken" => ErrorClass::Denied,
+        "NoSuchEntity"
+        | "NoSuchHostedZone"
+        | "RepositoryNotFoundException"
+        | "ResourceNotFoundException"
+        | "ClusterNotFoundException"
+        | "ParameterNotFound"
+        | "LifecyclePolicyNotFoundException"
+        | "NatGatewayNotFound"
+        | "RepositoryPolicyNotFoundException"
+        | "ServiceNotFoundException" => ErrorClass::NotFound,
+        "EntityAlreadyExists"
+        | "AlreadyExists"
+        | "AlreadyExistsFault"
+        | "RepositoryAlreadyExistsException"
+        | "ResourceAlreadyExistsException"
+        | "InvalidGroup.Duplicate"
+        | "InvalidKeyPair.Duplicate"
+        | "HostedZoneAlreadyExists"
+        | "RouteAlreadyExists"
+        | "InvalidLaunchTemplateName.AlreadyExistsException"
+        | "InvalidPermission.Duplicate" => ErrorClass::Exists,
+        "LimitExceeded"
+        | "LimitExceededException"
+        | "LimitExceededFault"
+        | "VcpuLimitExceeded"
+        | "ServiceQuotaExceededException"
+        | "TooManyHostedZones"
+        | "TooManyTagsException" => ErrorClass::Quota,
+        "InternalError"
+        | "InternalFailure"
+        | "InternalServerError"
+        | "InternalServiceError"
+        | "ServerException"
+        | "ServiceUnavailable"
+        | "ServiceUnavailableException"
+        | "Unavailable"
+        | "RequestTimeout"
+        | "RequestTimeoutException" => ErrorClass::Uncertain,
+        code if code.ends_with(".NotFound")
+            || code.ends_with(".NotFoundException")
+            || code.ends_with("NotFoundFault") =>
+        {
             ErrorClass::NotFound
         }
         code if code.ends_with("LimitExceeded") || code.ends_with("LimitExceededException") => ErrorClass::Quota,
@@ -217,7 +274,11 @@ fn refine(code: &str, message: &str, status: u16) -> ErrorClass {
     let mentions = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
     match code {
         // IAM is eventually consistent: a role or profile made seconds ago is not known to EC2 and ECS yet.
-        "InvalidParameterValue" | "ValidationError" | "ClientException" | "InvalidParameterException" | "InvalidParameter"
+        "InvalidParameterValue"
+        | "ValidationError"
+        | "ClientException"
+        | "InvalidParameterException"
+        | "InvalidParameter"
             if mentions(&[
                 "invalid iam instance profile",
                 "iaminstanceprofile",

@@ -85,7 +85,8 @@ impl Aws {
             loader = loader.endpoint_url(endpoint);
         }
         if how.emulated {
-            loader = loader.credentials_provider(aws_credential_types::Credentials::new("test", "test", None, None, "emulated"));
+            loader = loader
+                .credentials_provider(aws_credential_types::Credentials::new("test", "test", None, None, "emulated"));
         }
         let config = loader.load().await;
         let calls = Calls::default();

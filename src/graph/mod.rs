@@ -107,8 +107,7 @@ impl Graph {
                     let known = needs.entry(from).or_insert(how);
                     *known = how.max(*known);
                 }
-                None => errors
-                    .push(GraphError::Missing { from: resource.address.clone(), to: target.to_owned() }),
+                None => errors.push(GraphError::Missing { from: resource.address.clone(), to: target.to_owned() }),
             };
             for (attribute, value) in &resource.attributes {
                 let how = if needs_only_existence(resource.address.kind(), attribute) {
@@ -241,10 +240,7 @@ mod tests {
         let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
         assert_eq!(
             texts,
-            [
-                "`a.d` references `a.missing`, which is not in the stack",
-                "dependency cycle: a.c → a.b → a.a → a.c"
-            ]
+            ["`a.d` references `a.missing`, which is not in the stack", "dependency cycle: a.c → a.b → a.a → a.c"]
         );
     }
 }

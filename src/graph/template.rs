@@ -215,9 +215,9 @@ pub fn literal(value: &Value) -> Option<Value> {
             Value::String(out)
         }
         Value::Array(items) => Value::Array(items.iter().map(literal).collect::<Option<_>>()?),
-        Value::Object(map) => Value::Object(
-            map.iter().map(|(key, item)| Some((key.clone(), literal(item)?))).collect::<Option<_>>()?,
-        ),
+        Value::Object(map) => {
+            Value::Object(map.iter().map(|(key, item)| Some((key.clone(), literal(item)?))).collect::<Option<_>>()?)
+        }
         other => other.clone(),
     })
 }

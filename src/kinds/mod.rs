@@ -42,8 +42,7 @@ pub trait Kind: Send + Sync {
             return Err(CloudError::unexpected(name, format!("a {name} is not looked up by its attributes")));
         };
         let address = crate::graph::Address::new(name, "existing");
-        let known =
-            Known { address, id: id.to_owned(), attributes: attributes.clone(), outputs: Attributes::new() };
+        let known = Known { address, id: id.to_owned(), attributes: attributes.clone(), outputs: Attributes::new() };
         let mut found = self.read(aws, &[known]).await?;
         found.pop().flatten().ok_or_else(|| {
             CloudError::new(
@@ -94,10 +93,7 @@ pub struct Actions {
 
 /// Every kind. One line each.
 fn all() -> Vec<Box<dyn Kind>> {
-    vec![
-        Box::new(vpc::VpcKind),
-        Box::new(subnet::SubnetKind),
-    ]
+    vec![Box::new(vpc::VpcKind), Box::new(subnet::SubnetKind)]
 }
 
 /// The kinds and what is known of each, by name.

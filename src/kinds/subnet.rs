@@ -148,8 +148,7 @@ fn observe(subnet: &Ec2Subnet) -> Observed {
         attributes.insert("public_ip".into(), json!(public));
     }
     attributes.insert("tags".into(), ec2::tags(subnet.tags()));
-    let outputs =
-        Attributes::from_iter([("id".into(), json!(id)), ("arn".into(), json!(subnet.subnet_arn()))]);
+    let outputs = Attributes::from_iter([("id".into(), json!(id)), ("arn".into(), json!(subnet.subnet_arn()))]);
     Observed { id, attributes, outputs }
 }
 

@@ -10,7 +10,9 @@ use serde_json::json;
 
 use super::{Actions, Kind, Tags, ec2, in_order, spec, typed};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest};
+use crate::cloud::{
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
+};
 use crate::graph::{Attributes, KindSpec};
 use crate::net;
 
@@ -192,9 +194,7 @@ async fn describe(aws: &Aws, filter: aws_sdk_ec2::types::Filter) -> Result<Vec<E
 async fn dns(aws: &Aws, id: &str, name: VpcAttributeName) -> Result<Option<bool>, CloudError> {
     let answer = aws
         .calls
-        .read("ec2:DescribeVpcAttribute", || {
-            aws.ec2.describe_vpc_attribute().vpc_id(id).attribute(name.clone()).send()
-        })
+        .read("ec2:DescribeVpcAttribute", || aws.ec2.describe_vpc_attribute().vpc_id(id).attribute(name.clone()).send())
         .await?;
     let value = match name {
         VpcAttributeName::EnableDnsSupport => answer.enable_dns_support(),
@@ -212,7 +212,8 @@ async fn observe(aws: &Aws, vpc: &Ec2Vpc) -> Result<Observed, CloudError> {
     let main = vpc.cidr_block().unwrap_or_default();
     let mut attributes = Attributes::new();
     attributes.insert("cidr".into(), json!(main));
-    attributes.insert("secondary_cidrs".into(), json!(associated(vpc).keys().filter(|c| *c != main).collect::<Vec<_>>()));
+    attributes
+        .insert("secondary_cidrs".into(), json!(associated(vpc).keys().filter(|c| *c != main).collect::<Vec<_>>()));
     attributes.insert("tags".into(), ec2::tags(vpc.tags()));
     if let Some(tenancy) = vpc.instance_tenancy() {
         attributes.insert("tenancy".into(), json!(tenancy.as_str()));

@@ -188,7 +188,7 @@ impl<'a> Shape<'a> {
     fn is_file(self, node: &Node) -> bool {
         let is_json = self.extension("x-file").and_then(Value::as_str) == Some("json");
         let table_or_list = matches!(node.item, Item::Table(_) | Item::List(_));
-        (is_json && table_or_list) || (self.extension("x-files").is_some() && table_or_list)
+        table_or_list && (is_json || self.extension("x-files").is_some())
     }
 
     fn fits_type(self, node: &Node) -> bool {
@@ -360,7 +360,7 @@ impl<'a> Shape<'a> {
     }
 }
 
-fn unknown_key<'k>(entry: &Entry, what: &str, free: Vec<&'k str>) -> Finding {
+fn unknown_key(entry: &Entry, what: &str, free: Vec<&str>) -> Finding {
     Finding::at(entry.key_place, format!("`{what}` has no key `{}`", entry.key))
         .maybe_help(did_you_mean(&entry.key, free, "it also takes").or_else(|| Some("take it out".to_owned())))
 }

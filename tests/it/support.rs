@@ -94,7 +94,8 @@ pub async fn make(cloud: &AwsCloud, kind: &str, attributes: Value) -> Known {
 
 async fn observed(cloud: &AwsCloud, kind: &str, known: &Known) -> Option<Attributes> {
     cloud.forget();
-    let mut answers = cloud.read(kind, std::slice::from_ref(known)).await.unwrap_or_else(|e| panic!("{kind} read: {e}"));
+    let mut answers =
+        cloud.read(kind, std::slice::from_ref(known)).await.unwrap_or_else(|e| panic!("{kind} read: {e}"));
     assert_eq!(answers.len(), 1, "one answer for one question");
     answers.pop().flatten().map(|observed| {
         assert_eq!(observed.id, known.id, "{kind}: the id reads back");
@@ -116,7 +117,11 @@ fn assert_reads_back(kind: &str, step: &str, wanted: &Attributes, observed: &Att
 
 fn own_tags(wanted: &Value, got: &Value) -> Value {
     let (Value::Object(wanted), Value::Object(got)) = (wanted, got) else { return got.clone() };
-    got.iter().filter(|(key, _)| wanted.contains_key(*key)).map(|(k, v)| (k.clone(), v.clone())).collect::<Attributes>().into()
+    got.iter()
+        .filter(|(key, _)| wanted.contains_key(*key))
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect::<Attributes>()
+        .into()
 }
 
 /// The whole life of one resource: created (and found again by its token), read back, each change applied twice and read
@@ -177,7 +182,8 @@ pub async fn life(cloud: &AwsCloud, kind: &str, attributes: Value, changes: &[Va
         assert_reads_back(kind, &change.to_string(), &known.attributes, &seen);
         for name in map(change.clone()).keys() {
             if !known.attributes.contains_key(name) {
-                let empty = seen.get(name).is_none_or(|v| v.is_null() || v == &json!([]) || v == &json!({}) || v == &json!(""));
+                let empty =
+                    seen.get(name).is_none_or(|v| v.is_null() || v == &json!([]) || v == &json!({}) || v == &json!(""));
                 assert!(empty, "{kind}.{name} is gone after its removal, and reads {:?}", seen.get(name));
             }
         }
