@@ -64,7 +64,7 @@ pub fn read(mut root: Table, whole: Place, language: &Language<'_>, report: &mut
     let optional: Vec<&str> = ["name", "region"].into_iter().filter(|key| misspelled(key)).collect();
     let start = Place { end: whole.start, ..whole };
     let header = Node { item: Item::Table(known), place: start };
-    shape.check(&header, "the stack", Mode { optional: &optional, ..Mode::default() }, report);
+    shape.check(&header, "", Mode { optional: &optional, ..Mode::default() }, report);
     let Item::Table(mut known) = header.item else { return top };
 
     top.name = text(&known, "name").and_then(|(name, place)| check_name(name, place, report));
@@ -275,16 +275,15 @@ fn read_meta(block: &mut Block, entry: Entry, report: &mut Report) {
         report
             .error(Finding::at(place, format!("`{address}.{}` is {is_a}, and must be {wanted}", entry.key)).help(help));
     };
+    let is_a = entry.node.is_a();
     match (entry.key.as_str(), entry.node.item) {
         ("protect", Item::Bool(yes)) => block.protect = yes,
-        ("protect", _) => wrong(place, "something else", "true or false", "write protect = true"),
+        ("protect", _) => wrong(place, is_a, "true or false", "write protect = true"),
         ("existing", Item::Text(id)) => match template::literal(&Value::from(id.as_str())) {
             Some(Value::String(id)) if !id.is_empty() => block.existing = Some(id),
-            _ => wrong(place, "no fixed text", "an id", "give the id itself, a variable, or another stack's output"),
+            _ => wrong(place, "not known yet", "an id", "give the id itself, a variable, or another stack's output"),
         },
-        ("existing", _) => {
-            wrong(place, "something else", "an id", "give the id of what exists: \"vpc-0123456789abcdef0\"")
-        }
+        ("existing", _) => wrong(place, is_a, "an id", "give the id of what exists: \"vpc-0123456789abcdef0\""),
         ("depends_on", Item::List(items)) => {
             for item in items {
                 match item.text() {
@@ -296,7 +295,7 @@ fn read_meta(block: &mut Block, entry: Entry, report: &mut Report) {
         (_, Item::Text(text)) => {
             wrong(place, "a text", "a list of addresses", &format!("put it in brackets: [\"{text}\"]"));
         }
-        _ => wrong(place, "something else", "a list of addresses", "write addresses: [\"nat_gateway.main\"]"),
+        _ => wrong(place, is_a, "a list of addresses", "write addresses: [\"nat_gateway.main\"]"),
     }
 }
 

@@ -100,26 +100,26 @@ impl Cross<'_> {
             }
         }
     }
+}
 
-    /// A cycle, with the place of every step.
-    pub fn cycle(&self, cycle: &[Address], sources: &Sources) -> Finding {
-        let error = GraphError::Cycle(cycle.to_vec());
-        let steps = cycle.iter().zip(cycle.iter().cycle().skip(1)).filter_map(|(from, to)| {
-            let block = self.blocks.iter().find(|block| block.address == *from)?;
-            let label = format!("{from} needs {to}");
-            Some((needing(block, to.as_str(), sources), label))
-        });
-        let mut steps: Vec<(Place, String)> = steps.collect();
-        steps.sort();
-        let mut steps = steps.into_iter();
-        let finding = match steps.next() {
-            Some((place, label)) => Finding::at(place, error.to_string()).label(label),
-            None => Finding::nowhere(error.to_string()),
-        };
-        steps
-            .fold(finding, |finding, (place, label)| finding.also(place, label))
-            .help("one of them must do without the other: give a literal value, or take the reference out")
-    }
+/// A cycle, with the place of every step.
+pub fn cycle(blocks: &[Block], cycle: &[Address], sources: &Sources) -> Finding {
+    let error = GraphError::Cycle(cycle.to_vec());
+    let steps = cycle.iter().zip(cycle.iter().cycle().skip(1)).filter_map(|(from, to)| {
+        let block = blocks.iter().find(|block| block.address == *from)?;
+        let label = format!("{from} needs {to}");
+        Some((needing(block, to.as_str(), sources), label))
+    });
+    let mut steps: Vec<(Place, String)> = steps.collect();
+    steps.sort();
+    let mut steps = steps.into_iter();
+    let finding = match steps.next() {
+        Some((place, label)) => Finding::at(place, error.to_string()).label(label),
+        None => Finding::nowhere(error.to_string()),
+    };
+    steps
+        .fold(finding, |finding, (place, label)| finding.also(place, label))
+        .help("one of them must do without the other: give a literal value, or take the reference out")
 }
 
 /// Where a block says that it needs another one.

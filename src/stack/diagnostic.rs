@@ -156,6 +156,14 @@ impl Report {
         self.warnings.extend(other.warnings);
     }
 
+    /// What another report collected and this one does not say yet, at whatever place.
+    pub fn append_new(&mut self, other: Report) {
+        let new = other.errors.into_iter().filter(|one| self.errors.iter().all(|known| known.message != one.message));
+        let new: Vec<Finding> = new.collect();
+        self.errors.extend(new);
+        self.warnings.extend(other.warnings);
+    }
+
     /// How many errors there are.
     pub fn errors(&self) -> usize {
         self.errors.len()
@@ -191,7 +199,7 @@ fn diagnostic(finding: Finding, sources: &Sources) -> Diagnostic {
             let place = sources.first_line(place);
             let span = place.start..place.end;
             match position {
-                0 => LabeledSpan::new_primary_with_span(label.or_else(|| Some("here".to_owned())), span),
+                0 => LabeledSpan::new_primary_with_span(label, span),
                 _ => LabeledSpan::new_with_span(label, span),
             }
         })

@@ -86,6 +86,9 @@ fn made(block: &Block, expansion: &Expansion) -> Vec<Block> {
     block.node.each_text(&mut |text, place| {
         places.entry(text).or_insert(place);
     });
+    block.node.each_key(&mut |key, place| {
+        places.entry(key).or_insert(place);
+    });
     let place_of = |text: &str| places.get(text).copied();
     expansion
         .resources

@@ -33,7 +33,7 @@ impl BlockKind<'_> {
     pub fn meta(&self) -> Vec<&'static str> {
         let own = |key: &&str| self.schema.pointer("/properties").is_some_and(|p| p.get(*key).is_some());
         let is_construct = matches!(self.what, What::Construct(_));
-        META.into_iter().filter(|key| !own(key) && !(is_construct && *key == "existing")).collect()
+        META.into_iter().filter(|key| !own(key)).filter(|key| !is_construct || *key != "existing").collect()
     }
 }
 

@@ -36,7 +36,7 @@ pub use language::{BlockKind, Language, What};
 use crate::aws::facts;
 use crate::graph::{Address, Attributes, Graph, GraphError, Resource, Scope};
 use crate::kinds::Registry;
-use blocks::Top;
+use blocks::{Block, Top};
 use diagnostic::{Finding, Report};
 use node::{Item, Node, Table};
 use scopes::Scopes;
@@ -204,10 +204,8 @@ impl Reading {
         for environment in environments.iter().filter(|entry| options.env.as_ref() != Some(&entry.key)) {
             blocks::check_environment(environment, language, report);
         }
-        if let Some(env) = &options.env
-            && !overlay::apply(&mut root, &environments, env, report)
-        {
-            return None;
+        if let Some(env) = &options.env {
+            overlay::apply(&mut root, &environments, env, report);
         }
         let mut scopes = Scopes::new(options, root.take("vars"), report);
         let top = self.fill_and_read(root, text, options, language, &mut scopes);
@@ -299,20 +297,25 @@ impl Reading {
                 );
                 return None;
             };
-            names.resolve(block, Shape::new(&kind.schema), report);
-            names.references(&mut block.node, report);
-            let depends_on = names.dependencies(block, report);
-            resources.push(finish.resource(block, depends_on, spec, &kind.schema, report));
+            let mut own = Report::default();
+            names.resolve(block, Shape::new(&kind.schema), &mut own);
+            names.references(&mut block.node, &mut own);
+            let depends_on = names.dependencies(block, &mut own);
+            resources.push(finish.resource(block, depends_on, spec, &kind.schema, &mut own));
+            // What a construct passes on wrongly may be told already, where it was written.
+            match block.address.construct() {
+                Some(_) => report.append_new(own),
+                None => report.append(own),
+            }
         }
         let mut outputs = BTreeMap::new();
         for mut entry in std::mem::take(&mut top.outputs) {
             names.references(&mut entry.node, report);
             outputs.insert(entry.key, entry.node.value());
         }
-        let cross = cross::Cross { blocks: &blocks, resources: &resources };
-        cross.check(language, report);
+        cross::Cross { blocks: &blocks, resources: &resources }.check(language, report);
         let digest = self.digest(options, &scopes);
-        let graph = self.graph(&cross, outputs, language)?;
+        let graph = self.graph(&blocks, resources, outputs, language)?;
         Some(Stack {
             name,
             description: top.description,
@@ -331,25 +334,26 @@ impl Reading {
 
     fn graph(
         &mut self,
-        cross: &cross::Cross<'_>,
+        blocks: &[Block],
+        resources: Vec<Resource>,
         outputs: BTreeMap<String, Value>,
         language: &Language<'_>,
     ) -> Option<Graph> {
         let needs_only_existence = |kind: &str, attribute: &str| {
             language.spec(kind).is_some_and(|spec| spec.needs_only_existence.contains(&attribute))
         };
-        let errors = match Graph::new(cross.resources.to_vec(), outputs, needs_only_existence) {
+        let errors = match Graph::new(resources, outputs, needs_only_existence) {
             Ok(graph) => return Some(graph),
             Err(errors) => errors,
         };
         let told = self.report.errors() > 0;
         for error in errors {
             match &error {
-                GraphError::Cycle(cycle) => self.report.error(cross.cycle(cycle, &self.sources)),
+                GraphError::Cycle(cycle) => self.report.error(cross::cycle(blocks, cycle, &self.sources)),
                 // A missing target is the other face of a mistake that was told where it was made.
                 _ if told => {}
                 GraphError::Duplicate(address) | GraphError::Missing { from: address, .. } => {
-                    let block = cross.blocks.iter().rev().find(|block| block.address == *address);
+                    let block = blocks.iter().rev().find(|block| block.address == *address);
                     let finding = match block {
                         Some(block) => Finding::at(block.header, error.to_string()),
                         None => Finding::nowhere(error.to_string()),

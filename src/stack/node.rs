@@ -164,6 +164,18 @@ impl Node {
         }
     }
 
+    /// Calls `found` for every key in it.
+    pub fn each_key<'a>(&'a self, found: &mut impl FnMut(&'a str, Place)) {
+        match &self.item {
+            Item::List(items) => items.iter().for_each(|item| item.each_key(found)),
+            Item::Table(table) => table.entries.iter().for_each(|entry| {
+                found(&entry.key, entry.key_place);
+                entry.node.each_key(found);
+            }),
+            _ => {}
+        }
+    }
+
     /// Calls `found` for every text in it.
     pub fn each_text<'a>(&'a self, found: &mut impl FnMut(&'a str, Place)) {
         match &self.item {
@@ -189,6 +201,7 @@ fn is_part(written: &Value, whole: &Value) -> bool {
 pub fn parse(text: &str, file: usize, report: &mut Report) -> Option<Table> {
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut seen_lines = std::collections::BTreeSet::new();
+    let mut told_until = 0;
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
         let start = text.floor_char_boundary(span.start.min(text.len()));
@@ -196,14 +209,17 @@ pub fn parse(text: &str, file: usize, report: &mut Report) -> Option<Table> {
         if !seen_lines.insert(text[..start].matches('\n').count()) {
             continue;
         }
-        let message = error.message().trim_end();
-        let duplicate = message.contains("duplicate");
-        let (message, help) = if duplicate {
-            (message.to_owned(), "a key or table may stand only once: put the two together")
-        } else {
-            (format!("this is not TOML: {message}"), "texts stand in quotes, lists in brackets: key = \"text\"")
-        };
-        report.error(Finding::at(Place::new(file, span), message).help(help));
+        if !error.message().contains("duplicate") {
+            let message = format!("this is not TOML: {}", error.message().trim_end());
+            report.error(
+                Finding::at(Place::new(file, span), message)
+                    .help("texts stand in quotes, lists in brackets: key = \"text\""),
+            );
+        } else if start >= told_until {
+            // The keys of a table that stands twice are twice there, too.
+            told_until = next_header(text, start);
+            report.error(duplicate(text, file, span));
+        }
     }
     if !errors.is_empty() {
         return None;
@@ -211,6 +227,41 @@ pub fn parse(text: &str, file: usize, report: &mut Report) -> Option<Table> {
     let before = report.errors();
     let table = convert_table(table.get_ref(), file, report);
     (report.errors() == before).then_some(table)
+}
+
+/// Where the next table begins behind a byte.
+fn next_header(text: &str, from: usize) -> usize {
+    text[from..].find("\n[").map_or(text.len(), |at| from + at)
+}
+
+/// A key or table that stands twice, with the first of the two.
+fn duplicate(text: &str, file: usize, span: std::ops::Range<usize>) -> Finding {
+    let start = text.floor_char_boundary(span.start.min(text.len()));
+    let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
+    let line = text[line_start..].lines().next().unwrap_or_default().trim();
+    let is_table = line.starts_with('[');
+    // A table is the same line somewhere above; a key stands above in the same table.
+    let (wanted, from) = match is_table {
+        true => (line, 0),
+        false => {
+            let key = line.split(['=', ' ']).next().unwrap_or(line);
+            (key, text[..line_start].rfind("\n[").unwrap_or(0))
+        }
+    };
+    let mut at = from;
+    let first = text[from..line_start].split_inclusive('\n').find_map(|one| {
+        let here = at;
+        at += one.len();
+        let rest = one.trim_start().strip_prefix(wanted)?;
+        (is_table || rest.trim_start().starts_with('=')).then(|| Place::new(file, here..here + one.trim_end().len()))
+    });
+    let what = if is_table { line.to_owned() } else { format!("`{wanted}`") };
+    let finding = Finding::at(Place::new(file, span), format!("{what} stands here a second time"));
+    let finding = finding.help("put the two together, or take one out");
+    match first {
+        Some(first) if !wanted.is_empty() => finding.label("again").also(first, "the first"),
+        _ => finding,
+    }
 }
 
 fn convert_table(table: &DeTable<'_>, file: usize, report: &mut Report) -> Table {

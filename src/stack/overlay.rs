@@ -114,10 +114,13 @@ fn remove(root: &mut Table, list: &Node, report: &mut Report) {
 
 fn remove_path(table: &mut Table, path: &str) -> Result<(), (String, Option<String>)> {
     let mut here = table;
-    let mut steps = path.split('.').peekable();
-    while let Some(step) = steps.next() {
+    let mut steps = path.split('.').enumerate().peekable();
+    while let Some((depth, step)) = steps.next() {
         if here.entry(step).is_none() {
-            return Err((path.to_owned(), did_you_mean(step, here.keys(), "there is")));
+            let before: String = path.split('.').take(depth).map(|step| format!("{step}.")).collect();
+            let known: Vec<String> = here.keys().map(|key| format!("{before}{key}")).collect();
+            let wanted = format!("{before}{step}");
+            return Err((path.to_owned(), did_you_mean(&wanted, known.iter().map(String::as_str), "there are")));
         }
         if steps.peek().is_none() {
             here.take(step);

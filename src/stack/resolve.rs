@@ -212,9 +212,8 @@ impl Names<'_, '_> {
         let kind = Address::parse(target).map(|address| address.kind().to_owned()).unwrap_or_default();
         let (Some(block), Some(spec)) = (self.language.block(&kind), self.language.spec(&kind)) else { return };
         let shape = Shape::new(&block.schema);
-        let attributes = shape.properties();
-        let known = |name: &str| spec.has_output(name) || attributes.iter().any(|(key, _)| *key == name);
-        if !known(&reference.attribute) {
+        if !spec.has_output(&reference.attribute) && shape.property(&reference.attribute).is_none() {
+            let attributes = shape.properties();
             let all = attributes.iter().map(|(key, _)| *key).chain(spec.outputs.iter().copied()).chain(["id"]);
             report.error(
                 Finding::at(at(), format!("a {kind} has no attribute `{}`", reference.attribute))
@@ -315,6 +314,10 @@ fn looks_literal(kind: &str, text: &str) -> bool {
         if is_id && !prefix.is_empty() && prefix.chars().all(|c| c.is_ascii_lowercase() || c == '-') {
             return true;
         }
+    }
+    // AWS's own managed policies have names like AmazonSSMManagedInstanceCore.
+    if kind == "policy" && text.starts_with(|c: char| c.is_ascii_uppercase()) {
+        return true;
     }
     let is_zone_id =
         text.len() >= 8 && text.starts_with('Z') && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());

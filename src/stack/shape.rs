@@ -188,7 +188,7 @@ impl<'a> Shape<'a> {
     fn is_file(self, node: &Node) -> bool {
         let is_json = self.extension("x-file").and_then(Value::as_str) == Some("json");
         let table_or_list = matches!(node.item, Item::Table(_) | Item::List(_));
-        (is_json && table_or_list) || (self.extension("x-files").is_some() && table_or_list)
+        table_or_list && (is_json || self.extension("x-files").is_some())
     }
 
     fn fits_type(self, node: &Node) -> bool {
@@ -277,7 +277,10 @@ impl<'a> Shape<'a> {
         let mut meant: Vec<&str> = Vec::new();
         for entry in node.entries() {
             match self.property(&entry.key) {
-                Some(shape) => shape.check(&entry.node, &format!("{what}.{}", entry.key), inner, report),
+                Some(shape) => {
+                    let what = if what.is_empty() { entry.key.clone() } else { format!("{what}.{}", entry.key) };
+                    shape.check(&entry.node, &what, inner, report);
+                }
                 None if closed => {
                     let free = |key: &str| node.table().is_none_or(|table| table.get(key).is_none());
                     let names = properties.iter().map(|(key, _)| *key).chain(mode.besides.iter().copied());
@@ -304,7 +307,8 @@ impl<'a> Shape<'a> {
             .iter()
             .filter_map(|key| Some(format!("{key}: {}", first_sentence(self.property(key)?.description()?))))
             .collect();
-        let finding = Finding::at(node.place, format!("`{what}` lacks {names}"));
+        let what = if what.is_empty() { "the stack".to_owned() } else { format!("`{what}`") };
+        let finding = Finding::at(node.place, format!("{what} lacks {names}"));
         report.error(finding.help(if help.is_empty() { format!("add {names}") } else { help.join("\n") }));
     }
 
@@ -356,7 +360,7 @@ impl<'a> Shape<'a> {
     }
 }
 
-fn unknown_key<'k>(entry: &Entry, what: &str, free: Vec<&'k str>) -> Finding {
+fn unknown_key(entry: &Entry, what: &str, free: Vec<&str>) -> Finding {
     Finding::at(entry.key_place, format!("`{what}` has no key `{}`", entry.key))
         .maybe_help(did_you_mean(&entry.key, free, "it also takes").or_else(|| Some("take it out".to_owned())))
 }

@@ -240,3 +240,15 @@ fn the_schema_has_every_kind_with_its_help() {
         assert!(schema.pointer(target).is_some(), "{target} is not in the schema");
     }
 }
+#[test]
+fn zz_time() {
+    let mut text = format!("{VPC}[vars]\nzone = \"a\"\n\n");
+    for i in 0..10000 {
+        text.push_str(&format!(
+            "[subnet.s{i}]\nvpc = \"main\"\ncidr = \"${{vpc.main.cidr}}\"\nzone = \"${{vars.zone}}\"\n\n"
+        ));
+    }
+    let t = std::time::Instant::now();
+    assert_eq!(good(&text).graph.resources().len(), 10001);
+    println!("TIME {:?}", t.elapsed());
+}
