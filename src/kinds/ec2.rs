@@ -2,13 +2,13 @@
 
 use std::future::Future;
 
-use aws_sdk_ec2::types::{Filter, NetworkInterface, ResourceType, Tag, TagSpecification};
+use aws_sdk_ec2::types::{Filter, NetworkInterface, ResourceType, Tag, TagSpecification, UnsuccessfulItem};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::{Tags, create_tags, tag_changes};
-use crate::aws::Aws;
+use crate::aws::{Aws, item_error};
 use crate::cloud::{CloudError, CreateRequest, ErrorClass, Progress, TOKEN_TAG, UpdateRequest};
 use crate::graph::Attributes;
 
@@ -93,6 +93,16 @@ pub fn of_id<T>(listed: Vec<T>, id: &str, id_of: impl Fn(&T) -> Option<&str>) ->
 /// What is known to exist but was not listed: EC2 shows new things only after a moment.
 pub fn not_visible(action: &str, id: &str) -> CloudError {
     CloudError::new(ErrorClass::NotYet, action, "", format!("{id} is not visible yet"))
+}
+
+/// Whether a batch call did everything it was asked for: some answer with a list of what failed.
+///
+/// # Errors
+/// That of the first item.
+pub fn all_successful(action: &str, failed: &[UnsuccessfulItem]) -> Result<(), CloudError> {
+    let Some(item) = failed.first() else { return Ok(()) };
+    let (code, message) = item.error().map_or((None, None), |error| (error.code(), error.message()));
+    Err(item_error(action, code.unwrap_or_default(), message.unwrap_or("no message")))
 }
 
 /// Done once the state is `available`.

@@ -3,9 +3,11 @@
 pub mod document;
 pub mod ec2;
 mod elastic_ip;
+mod flow_log;
 pub mod iam;
 mod instance_profile;
 mod internet_gateway;
+mod key_pair;
 mod nat_gateway;
 mod policy;
 mod role;
@@ -14,6 +16,7 @@ mod rules;
 mod security_group;
 mod subnet;
 mod vpc;
+mod vpc_endpoint;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -108,8 +111,10 @@ pub struct Actions {
 fn all() -> Vec<Box<dyn Kind>> {
     vec![
         Box::new(elastic_ip::ElasticIpKind),
+        Box::new(flow_log::FlowLogKind),
         Box::new(instance_profile::InstanceProfileKind),
         Box::new(internet_gateway::InternetGatewayKind),
+        Box::new(key_pair::KeyPairKind),
         Box::new(nat_gateway::NatGatewayKind),
         Box::new(policy::PolicyKind),
         Box::new(role::RoleKind),
@@ -117,6 +122,7 @@ fn all() -> Vec<Box<dyn Kind>> {
         Box::new(security_group::SecurityGroupKind),
         Box::new(subnet::SubnetKind),
         Box::new(vpc::VpcKind),
+        Box::new(vpc_endpoint::VpcEndpointKind),
     ]
 }
 
