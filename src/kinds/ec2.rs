@@ -114,21 +114,16 @@ pub fn when_available(state: Option<&str>) -> Progress {
 }
 
 /// The result of a delete; where something still depends on what was to go, the help names the network interfaces that
-/// `filter` (`group-id`, `subnet-id`, `vpc-id`) finds there, and whose they are.
+/// `filters` (by `group-id`, `subnet-id`, `vpc-id`) find there, and whose they are.
 ///
 /// # Errors
 /// That of the delete; where the interfaces cannot be read it is left as it was. What is gone already is no error.
-pub async fn name_blockers(
-    aws: &Aws,
-    deleted: Result<(), CloudError>,
-    filter_name: &str,
-    id: &str,
-) -> Result<(), CloudError> {
+pub async fn name_blockers(aws: &Aws, deleted: Result<(), CloudError>, filters: Vec<Filter>) -> Result<(), CloudError> {
     let error = match super::gone_is_fine(deleted) {
         Err(error) if matches!(error.code.as_str(), "DependencyViolation" | "InvalidGroup.InUse") => error,
         other => return other,
     };
-    let call = aws.ec2.describe_network_interfaces().filters(filter(filter_name, id));
+    let call = aws.ec2.describe_network_interfaces().set_filters(Some(filters));
     let interfaces = paged(
         aws,
         "ec2:DescribeNetworkInterfaces",

@@ -99,16 +99,7 @@ impl Kind for FlowLogKind {
     fn spec(&self) -> KindSpec {
         KindSpec {
             // Only tags can be changed ("Work with flow logs").
-            replace_on: &[
-                "vpc",
-                "subnet",
-                "traffic",
-                "log_group",
-                "bucket_arn",
-                "role",
-                "format",
-                "interval_seconds",
-            ],
+            replace_on: &["vpc", "subnet", "traffic", "log_group", "bucket_arn", "role", "format", "interval_seconds"],
             identity: Identity::ClientToken,
             canonical: |attributes| {
                 let attributes = canonical::<FlowLog>(attributes)?;

@@ -241,9 +241,7 @@ impl Kind for VpcEndpointKind {
         }
         match (endpoint, state.as_deref()) {
             // The owner of the service accepts it when they please: nothing is left to do here.
-            (Some(endpoint), Some("available" | "pendingacceptance")) => {
-                Ok(Progress::Done(observe(&endpoint).outputs))
-            }
+            (Some(endpoint), Some("available" | "pendingacceptance")) => Ok(Progress::Done(observe(&endpoint).outputs)),
             (Some(endpoint), Some(state @ ("failed" | "rejected" | "expired"))) => {
                 let last = endpoint.last_error();
                 let code = last.and_then(|error| error.code()).unwrap_or_default();

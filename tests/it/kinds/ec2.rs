@@ -2,7 +2,7 @@ use cofferdam::cloud::{Cloud, Known};
 use cofferdam::kinds::AwsCloud;
 use serde_json::json;
 
-use crate::support::{Emulator, life, make, remove, unique};
+use crate::support::{Emulator, life, make, reads_back, remove, unique};
 
 /// A VPC to stand on.
 async fn a_vpc(cloud: &AwsCloud) -> Known {
@@ -208,7 +208,9 @@ async fn flow_log(emulator: Emulator) {
         Emulator::Ministack => {
             let to_bucket = json!({ "vpc": vpc.id, "bucket_arn": "arn:aws:s3:::flows" });
             for attributes in [to_group, by_choice, to_bucket] {
-                let made = make(&cloud, "flow_log", attributes).await;
+                let mut made = make(&cloud, "flow_log", attributes).await;
+                made.attributes.remove("tags");
+                reads_back(&cloud, "flow_log", &made).await;
                 remove(&cloud, "flow_log", &made).await;
             }
         }
@@ -224,7 +226,9 @@ async fn key_pair(emulator: Emulator) {
         Emulator::Moto => life(&cloud, "key_pair", pair, &[json!({ "tags": { "Team": "platform" } })]).await,
         // ministack keeps no tags of key pairs, so none is found by its token.
         Emulator::Ministack => {
-            let made = make(&cloud, "key_pair", pair).await;
+            let mut made = make(&cloud, "key_pair", pair).await;
+            made.attributes.remove("tags");
+            reads_back(&cloud, "key_pair", &made).await;
             remove(&cloud, "key_pair", &made).await;
         }
     }
