@@ -29,7 +29,16 @@ pub fn check_cidr(
     lengths: RangeInclusive<u8>,
     problems: &mut Vec<Problem>,
 ) -> Option<Ipv4Net> {
-    let value = attributes.get(name)?;
+    check_cidr_value(attributes.get(name)?, name, lengths, problems)
+}
+
+/// Checks a value that is a range, at this path, unless a reference stands in it, and gives the range.
+pub fn check_cidr_value(
+    value: &Value,
+    path: &str,
+    lengths: RangeInclusive<u8>,
+    problems: &mut Vec<Problem>,
+) -> Option<Ipv4Net> {
     let Value::String(text) = value else { return None };
     if template::is_unknown(value) {
         return None;
@@ -38,17 +47,22 @@ pub fn check_cidr(
         Ok(net) if !lengths.contains(&net.prefix_len()) => {
             let (from, to) = (lengths.start(), lengths.end());
             problems.push(
-                Problem::at(name, format!("`{text}` is a /{}, and AWS takes /{from} to /{to}", net.prefix_len()))
+                Problem::at(path, format!("`{text}` is a /{}, and AWS takes /{from} to /{to}", net.prefix_len()))
                     .help("choose another length"),
             );
             None
         }
         Ok(net) => Some(net),
         Err(problem) => {
-            problems.push(Problem { path: vec![name.to_owned()], ..problem });
+            problems.push(Problem { path: Problem::at(path, "").path, ..problem });
             None
         }
     }
+}
+
+/// Whether two ranges share an address.
+pub fn overlap(one: Ipv4Net, other: Ipv4Net) -> bool {
+    one.contains(&other) || other.contains(&one)
 }
 
 /// What is wrong with a text that shall be an IPv4 or IPv6 range.

@@ -165,6 +165,11 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// The error of one item in the answer of a call that succeeds as a whole and lists what failed.
+pub fn item_error(action: &str, code: &str, message: &str) -> CloudError {
+    CloudError::new(class_of(code, message, 200), action, code, message)
+}
+
 /// The class of an error by its code. Codes are those of the services' API references (EC2: "Error codes for the
 /// Amazon EC2 API"; others: "Common errors"); the message is used only by [`refine`].
 #[rustfmt::skip]
@@ -191,7 +196,7 @@ fn class_of(code: &str, message: &str, status: u16) -> ErrorClass {
         "EntityAlreadyExists" | "AlreadyExists" | "AlreadyExistsFault" | "RepositoryAlreadyExistsException" | "ResourceAlreadyExistsException"
         | "InvalidGroup.Duplicate" | "InvalidKeyPair.Duplicate" | "HostedZoneAlreadyExists" | "RouteAlreadyExists"
         | "InvalidLaunchTemplateName.AlreadyExistsException" | "InvalidPermission.Duplicate"
-        | "Resource.AlreadyAssociated" => ErrorClass::Exists,
+        | "Resource.AlreadyAssociated" | "FlowLogAlreadyExists" => ErrorClass::Exists,
         "LimitExceeded" | "LimitExceededException" | "LimitExceededFault" | "VcpuLimitExceeded" | "ServiceQuotaExceededException"
         | "TooManyHostedZones" | "TooManyTagsException" => ErrorClass::Quota,
         "InternalError" | "InternalFailure" | "InternalServerError" | "InternalServiceError" | "ServerException" | "ServiceUnavailable"

@@ -2,13 +2,13 @@
 
 use std::future::Future;
 
-use aws_sdk_ec2::types::{Filter, NetworkInterface, ResourceType, Tag, TagSpecification};
+use aws_sdk_ec2::types::{Filter, NetworkInterface, ResourceType, Tag, TagSpecification, UnsuccessfulItem};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::{Tags, create_tags, tag_changes};
-use crate::aws::Aws;
+use crate::aws::{Aws, item_error};
 use crate::cloud::{CloudError, CreateRequest, ErrorClass, Progress, TOKEN_TAG, UpdateRequest};
 use crate::graph::Attributes;
 
@@ -95,6 +95,16 @@ pub fn not_visible(action: &str, id: &str) -> CloudError {
     CloudError::new(ErrorClass::NotYet, action, "", format!("{id} is not visible yet"))
 }
 
+/// Whether a batch call did everything it was asked for: some answer with a list of what failed.
+///
+/// # Errors
+/// That of the first item.
+pub fn all_successful(action: &str, failed: &[UnsuccessfulItem]) -> Result<(), CloudError> {
+    let Some(item) = failed.first() else { return Ok(()) };
+    let (code, message) = item.error().map_or((None, None), |error| (error.code(), error.message()));
+    Err(item_error(action, code.unwrap_or_default(), message.unwrap_or("no message")))
+}
+
 /// Done once the state is `available`.
 pub fn when_available(state: Option<&str>) -> Progress {
     match state {
@@ -104,21 +114,16 @@ pub fn when_available(state: Option<&str>) -> Progress {
 }
 
 /// The result of a delete; where something still depends on what was to go, the help names the network interfaces that
-/// `filter` (`group-id`, `subnet-id`, `vpc-id`) finds there, and whose they are.
+/// `filters` (by `group-id`, `subnet-id`, `vpc-id`) find there, and whose they are.
 ///
 /// # Errors
 /// That of the delete; where the interfaces cannot be read it is left as it was. What is gone already is no error.
-pub async fn name_blockers(
-    aws: &Aws,
-    deleted: Result<(), CloudError>,
-    filter_name: &str,
-    id: &str,
-) -> Result<(), CloudError> {
+pub async fn name_blockers(aws: &Aws, deleted: Result<(), CloudError>, filters: Vec<Filter>) -> Result<(), CloudError> {
     let error = match super::gone_is_fine(deleted) {
         Err(error) if matches!(error.code.as_str(), "DependencyViolation" | "InvalidGroup.InUse") => error,
         other => return other,
     };
-    let call = aws.ec2.describe_network_interfaces().filters(filter(filter_name, id));
+    let call = aws.ec2.describe_network_interfaces().set_filters(Some(filters));
     let interfaces = paged(
         aws,
         "ec2:DescribeNetworkInterfaces",

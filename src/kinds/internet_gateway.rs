@@ -50,7 +50,12 @@ impl Kind for InternetGatewayKind {
                 "ec2:CreateTags",
                 "ec2:DeleteTags",
             ],
-            delete: &["ec2:DescribeInternetGateways", "ec2:DetachInternetGateway", "ec2:DeleteInternetGateway"],
+            delete: &[
+                "ec2:DescribeInternetGateways",
+                "ec2:DetachInternetGateway",
+                "ec2:DescribeNetworkInterfaces",
+                "ec2:DeleteInternetGateway",
+            ],
         }
     }
 
@@ -174,7 +179,10 @@ async fn detach(aws: &Aws, id: &str, vpc: Option<&str>) -> Result<(), CloudError
     match detached {
         Err(error) if error.code == "Gateway.NotAttached" => Ok(()),
         // "Network vpc-… has some mapped public address(es)": those of instances, NAT gateways and load balancers.
-        Err(error) if error.code == "DependencyViolation" => ec2::name_blockers(aws, Err(error), "vpc-id", vpc).await,
+        Err(error) if error.code == "DependencyViolation" => {
+            let public = vec![ec2::filter("vpc-id", vpc), ec2::filter("association.public-ip", "*")];
+            ec2::name_blockers(aws, Err(error), public).await
+        }
         other => gone_is_fine(other.map(|_| ())),
     }
 }

@@ -7,10 +7,12 @@ pub mod document;
 pub mod ec2;
 mod ecs;
 mod elastic_ip;
+mod flow_log;
 mod hosted_zone;
 pub mod iam;
 mod instance_profile;
 mod internet_gateway;
+mod key_pair;
 mod launch_template;
 mod nat_gateway;
 mod policy;
@@ -21,6 +23,7 @@ mod rules;
 mod security_group;
 mod subnet;
 mod vpc;
+mod vpc_endpoint;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -118,9 +121,11 @@ fn all() -> Vec<Box<dyn Kind>> {
         Box::new(cluster::ClusterKind),
         Box::new(dns_record::DnsRecordKind::default()),
         Box::new(elastic_ip::ElasticIpKind),
+        Box::new(flow_log::FlowLogKind),
         Box::new(hosted_zone::HostedZoneKind::default()),
         Box::new(instance_profile::InstanceProfileKind),
         Box::new(internet_gateway::InternetGatewayKind),
+        Box::new(key_pair::KeyPairKind),
         Box::new(launch_template::LaunchTemplateKind),
         Box::new(nat_gateway::NatGatewayKind),
         Box::new(policy::PolicyKind),
@@ -129,6 +134,7 @@ fn all() -> Vec<Box<dyn Kind>> {
         Box::new(security_group::SecurityGroupKind),
         Box::new(subnet::SubnetKind),
         Box::new(vpc::VpcKind),
+        Box::new(vpc_endpoint::VpcEndpointKind),
     ]
 }
 

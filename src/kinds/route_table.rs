@@ -431,3 +431,41 @@ async fn disassociate(aws: &Aws, association: Option<&str>) -> Result<(), CloudE
         .await;
     gone_is_fine(done.map(|_| ()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Routes of AWS's own are nobody's to keep or remove.
+    #[test]
+    fn routes_of_aws_are_left_out() {
+        let route = || Ec2Route::builder().destination_cidr_block("10.0.0.0/16");
+        let observed = |route: aws_sdk_ec2::types::builders::RouteBuilder| Route::observed(&route.build());
+        assert_eq!(observed(route().gateway_id("local").origin(RouteOrigin::CreateRouteTable)), None);
+        assert_eq!(observed(route().gateway_id("vgw-1").origin(RouteOrigin::EnableVgwRoutePropagation)), None);
+        let of_endpoint = Ec2Route::builder().destination_prefix_list_id("pl-1").gateway_id("vpce-1");
+        assert_eq!(observed(of_endpoint.origin(RouteOrigin::CreateRoute)), None);
+        let kept = observed(route().gateway_id("vpce-2").origin(RouteOrigin::CreateRoute));
+        assert_eq!(kept.and_then(|route| route.vpc_endpoint).as_deref(), Some("vpce-2"));
+        let kept = observed(route().gateway_id("vgw-1").origin(RouteOrigin::CreateRoute));
+        assert_eq!(kept.and_then(|route| route.vpn_gateway).as_deref(), Some("vgw-1"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told() {
+        let told = |routes: Value| {
+            let attributes = Attributes::from_iter([("routes".to_owned(), routes)]);
+            check(&attributes).into_iter().map(|problem| problem.message).collect::<Vec<_>>()
+        };
+        assert_eq!(told(json!([{ "to": "0.0.0.0/0" }])), ["the route to `0.0.0.0/0` has no target"]);
+        assert_eq!(
+            told(json!([{ "to": "0.0.0.0/0", "peering": "pcx-1", "nat_gateway": "nat-1" }])),
+            ["the route to `0.0.0.0/0` has 2 targets"]
+        );
+        assert_eq!(told(json!([{ "to": "10.0.0.1/8", "peering": "pcx-1" }])), ["`10.0.0.1/8` has host bits set"]);
+        let twice = json!([{ "to": "::/0", "peering": "pcx-1" }, { "to": "0::/0", "peering": "pcx-2" }]);
+        assert_eq!(told(twice), ["a second route to `0::/0`"]);
+        let fine = json!([{ "to": "pl-1", "peering": "pcx-1" }, { "to": "${network.b.cidr}", "peering": "pcx-1" }]);
+        assert_eq!(told(fine), Vec::<String>::new());
+    }
+}

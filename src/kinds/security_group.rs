@@ -238,7 +238,7 @@ impl Kind for SecurityGroupKind {
         let deleted =
             aws.calls.write("ec2:DeleteSecurityGroup", || aws.ec2.delete_security_group().group_id(&known.id).send());
         let deleted = deleted.await.map(|_| ());
-        match ec2::name_blockers(aws, deleted, "group-id", &known.id).await {
+        match ec2::name_blockers(aws, deleted, vec![ec2::filter("group-id", &known.id)]).await {
             Err(error) if error.is(ErrorClass::NotYet) && error.help.is_none() => {
                 Err(match referencing(aws, &known.id).await {
                     Some(groups) => error.help(format!("rules of {groups} name this group; remove those rules first")),

@@ -105,7 +105,7 @@ impl Kind for SubnetKind {
 
     async fn delete(&self, aws: &Aws, known: &Known) -> Result<(), CloudError> {
         let deleted = aws.calls.write("ec2:DeleteSubnet", || aws.ec2.delete_subnet().subnet_id(&known.id).send()).await;
-        ec2::name_blockers(aws, deleted.map(|_| ()), "subnet-id", &known.id).await
+        ec2::name_blockers(aws, deleted.map(|_| ()), vec![ec2::filter("subnet-id", &known.id)]).await
     }
 
     async fn poll(&self, aws: &Aws, known: &Known, phase: Phase) -> Result<Progress, CloudError> {

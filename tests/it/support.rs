@@ -129,6 +129,12 @@ async fn observed(cloud: &AwsCloud, kind: &str, known: &Known) -> Option<Attribu
     })
 }
 
+/// Sees that what was made is there and reads back as it was asked for.
+pub async fn reads_back(cloud: &AwsCloud, kind: &str, known: &Known) {
+    let seen = observed(cloud, kind, known).await.unwrap_or_else(|| panic!("{kind} is there"));
+    assert_reads_back(kind, "create", &known.attributes, &seen);
+}
+
 /// Every attribute that the cloud returns must be what was asked for; unset attributes may be anything.
 fn assert_reads_back(kind: &str, step: &str, wanted: &Attributes, observed: &Attributes) {
     for (name, want) in wanted {
