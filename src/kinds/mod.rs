@@ -6,7 +6,9 @@ pub mod ec2;
 mod hosted_zone;
 pub mod iam;
 mod instance_profile;
+mod log_group;
 mod policy;
+mod repository;
 mod role;
 pub mod route53;
 mod subnet;
@@ -107,7 +109,9 @@ fn all() -> Vec<Box<dyn Kind>> {
         Box::new(dns_record::DnsRecordKind::default()),
         Box::new(hosted_zone::HostedZoneKind::default()),
         Box::new(instance_profile::InstanceProfileKind),
+        Box::new(log_group::LogGroupKind),
         Box::new(policy::PolicyKind),
+        Box::new(repository::RepositoryKind),
         Box::new(role::RoleKind),
         Box::new(subnet::SubnetKind),
         Box::new(vpc::VpcKind),
