@@ -117,6 +117,8 @@ impl Kind for LogGroupKind {
                 "logs:DescribeLogGroups",
                 "logs:ListTagsForResource",
                 "logs:PutRetentionPolicy",
+                "logs:AssociateKmsKey",
+                "logs:DisassociateKmsKey",
             ],
             update: &[
                 "logs:PutRetentionPolicy",

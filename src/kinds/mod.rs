@@ -1,6 +1,7 @@
 //! Resource kinds of AWS: one file a kind, one line of registration each.
 
 mod dns_record;
+mod dns_values;
 pub mod document;
 pub mod ec2;
 mod hosted_zone;
@@ -12,6 +13,7 @@ mod repository;
 mod role;
 pub mod route53;
 mod subnet;
+mod trust;
 mod vpc;
 
 use std::collections::{BTreeMap, HashMap};

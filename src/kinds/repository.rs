@@ -147,6 +147,8 @@ impl Kind for RepositoryKind {
                 "ecr:GetLifecyclePolicy",
                 "ecr:ListTagsForResource",
                 "ecr:PutLifecyclePolicy",
+                "ecr:PutImageScanningConfiguration",
+                "ecr:PutImageTagMutability",
             ],
             update: &[
                 "ecr:PutImageScanningConfiguration",
