@@ -3,6 +3,7 @@
 mod autoscaling_group;
 mod cluster;
 mod dns_record;
+mod dns_values;
 pub mod document;
 pub mod ec2;
 mod ecs;
@@ -14,14 +15,17 @@ mod instance_profile;
 mod internet_gateway;
 mod key_pair;
 mod launch_template;
+mod log_group;
 mod nat_gateway;
 mod policy;
+mod repository;
 mod role;
 pub mod route53;
 mod route_table;
 mod rules;
 mod security_group;
 mod subnet;
+mod trust;
 mod vpc;
 mod vpc_endpoint;
 
@@ -127,8 +131,10 @@ fn all() -> Vec<Box<dyn Kind>> {
         Box::new(internet_gateway::InternetGatewayKind),
         Box::new(key_pair::KeyPairKind),
         Box::new(launch_template::LaunchTemplateKind),
+        Box::new(log_group::LogGroupKind),
         Box::new(nat_gateway::NatGatewayKind),
         Box::new(policy::PolicyKind),
+        Box::new(repository::RepositoryKind),
         Box::new(role::RoleKind),
         Box::new(route_table::RouteTableKind),
         Box::new(security_group::SecurityGroupKind),

@@ -72,7 +72,15 @@ impl Kind for PolicyKind {
     fn actions(&self) -> Actions {
         Actions {
             read: &["iam:GetAccountAuthorizationDetails", "iam:GetPolicy"],
-            create: &["iam:CreatePolicy", "iam:TagPolicy", "iam:GetPolicy"],
+            create: &[
+                "iam:CreatePolicy",
+                "iam:TagPolicy",
+                "iam:GetPolicy",
+                "iam:ListPolicyVersions",
+                "iam:GetPolicyVersion",
+                "iam:CreatePolicyVersion",
+                "iam:DeletePolicyVersion",
+            ],
             update: &[
                 "iam:ListPolicyVersions",
                 "iam:GetPolicyVersion",

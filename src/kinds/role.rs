@@ -12,8 +12,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
-use super::document::{POLICY_VERSION, PolicyDocument, PolicyUse, check_policy, size};
-use super::{Actions, Kind, Tags, create_tags, gone_is_fine, iam, is_owned, spec, typed};
+use super::document::{PolicyDocument, PolicyUse, check_policy, size};
+use super::{Actions, Kind, Tags, create_tags, gone_is_fine, iam, is_owned, spec, trust, typed};
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, template};
@@ -30,8 +30,8 @@ pub struct Role {
     pub path: String,
     /// The service that may assume it, or several: `"ec2.amazonaws.com"`, `"ecs-tasks.amazonaws.com"`. Instead of
     /// `trust`.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty", deserialize_with = "one_or_many")]
-    #[schemars(schema_with = "one_or_many_schema")]
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty", deserialize_with = "trust::one_or_many")]
+    #[schemars(schema_with = "trust::one_or_many_schema")]
     pub service: BTreeSet<String>,
     /// The trust document: who may assume it, and when. Instead of `service`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,25 +66,6 @@ fn an_hour() -> i32 {
     3600
 }
 
-fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum OneOrMany {
-        One(String),
-        Many(BTreeSet<String>),
-    }
-    Ok(match OneOrMany::deserialize(deserializer)? {
-        OneOrMany::One(one) => BTreeSet::from([one]),
-        OneOrMany::Many(many) => many,
-    })
-}
-
-fn one_or_many_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({
-        "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" }, "uniqueItems": true }]
-    })
-}
-
 fn policy_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<String>, D::Error> {
     Ok(BTreeSet::<String>::deserialize(deserializer)?.iter().map(|name| iam::policy_name(name)).collect())
 }
@@ -96,50 +77,16 @@ fn boundary_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<St
 impl Role {
     /// The trust document, given or made for the services.
     fn trust_document(&self) -> PolicyDocument {
-        self.trust.clone().unwrap_or_else(|| service_trust(&self.service))
+        self.trust.clone().unwrap_or_else(|| trust::of_services(&self.service))
     }
-}
-
-fn service_trust(services: &BTreeSet<String>) -> PolicyDocument {
-    let statement = json!({
-        "Effect": "Allow",
-        "Principal": { "Service": services },
-        "Action": "sts:AssumeRole",
-    });
-    PolicyDocument::new(&json!({ "Version": POLICY_VERSION, "Statement": [statement] }).to_string())
-}
-
-/// The services of a trust document that says nothing but that they may assume the role.
-fn trusted_services(trust: &PolicyDocument) -> Option<BTreeSet<String>> {
-    let document: Value = serde_json::from_str(trust.as_str()).ok()?;
-    let services = match document.pointer("/Statement/0/Principal/Service")? {
-        Value::String(one) => BTreeSet::from([one.clone()]),
-        Value::Array(many) => many.iter().filter_map(|one| one.as_str().map(str::to_owned)).collect(),
-        _ => return None,
-    };
-    (service_trust(&services) == *trust).then_some(services)
 }
 
 /// The characters that all inline policies of a role may have together.
 const INLINE_LIMIT: usize = 10_240;
-/// The characters that a trust document may have; 2048 unless the quota is raised.
-const TRUST_LIMIT: usize = 4096;
-
 fn check(attributes: &Attributes) -> Vec<Problem> {
     let mut problems = Vec::new();
     iam::check_name_and_path(attributes, 64, &mut problems);
-    let service = attributes.get("service").filter(|s| !matches!(s, Value::Array(a) if a.is_empty()));
-    match (service, attributes.get("trust")) {
-        (None, None) => problems.push(
-            Problem::at("", "nobody may assume this role")
-                .help("give `service` (\"ec2.amazonaws.com\") or a `trust` document"),
-        ),
-        (Some(_), Some(_)) => {
-            problems.push(Problem::at("trust", "both `service` and `trust` say who may assume it").help("keep one"));
-        }
-        (None, Some(trust)) => check_policy(trust, &["trust"], PolicyUse::Trust, TRUST_LIMIT, &mut problems),
-        (Some(service), None) => check_services(service, &mut problems),
-    }
+    trust::check(attributes, &mut problems);
     if let Some(Value::Object(policies)) = attributes.get("policies") {
         let mut total = 0;
         let mut known = true;
@@ -169,26 +116,6 @@ fn check(attributes: &Attributes) -> Vec<Problem> {
         problems.push(Problem::at("description", "it has more than 1000 characters").help("shorten it"));
     }
     problems
-}
-
-fn check_services(service: &Value, problems: &mut Vec<Problem>) {
-    let services: Vec<&Value> = match service {
-        Value::Array(many) => many.iter().collect(),
-        one => vec![one],
-    };
-    for service in services.into_iter().filter(|service| !template::is_unknown(service)) {
-        let Some(name) = service.as_str() else { continue };
-        if name.ends_with(".amazonaws.com") || name.ends_with(".amazonaws.com.cn") {
-            continue;
-        }
-        let problem = Problem::at("service", format!("`{name}` is no service principal"));
-        let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-        problems.push(if plain {
-            problem.help(format!("did you mean \"{name}.amazonaws.com\"?"))
-        } else {
-            problem.help("it looks like \"ecs-tasks.amazonaws.com\"")
-        });
-    }
 }
 
 /// The kind `role`.
@@ -402,7 +329,7 @@ fn common(role: &Common<'_>, last: &Attributes) -> Attributes {
     out.insert("path".into(), json!(role.path));
     if let Some(trust) = role.trust.map(iam::document) {
         // Shown in the words in which it was given; a trust that `service` cannot say is shown whole.
-        match trusted_services(&trust) {
+        match trust::services_of(&trust) {
             Some(services) if !last.contains_key("trust") => drop(out.insert("service".into(), json!(services))),
             services => {
                 if services.is_none() && last.contains_key("service") {
@@ -568,14 +495,6 @@ async fn delete_whole(aws: &Aws, name: &str) -> Result<(), CloudError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn services_are_read_from_a_plain_trust_only() {
-        let services = BTreeSet::from(["ec2.amazonaws.com".to_owned(), "ecs-tasks.amazonaws.com".to_owned()]);
-        assert_eq!(trusted_services(&service_trust(&services)), Some(services.clone()));
-        let bounded = service_trust(&services).as_str().replace("\"Effect\"", "\"Condition\": {}, \"Effect\"");
-        assert_eq!(trusted_services(&PolicyDocument::new(&bounded)), None);
-    }
 
     #[test]
     fn what_is_wrong_with_a_role_is_said() {

@@ -115,4 +115,57 @@ async fn a_name_of_somebody_else(emulator: Emulator) {
     remove(&cloud, "role", &role).await;
 }
 
-crate::on_each_emulator!(role, instance_profile, policy, a_name_of_somebody_else);
+async fn log_group(emulator: Emulator) {
+    let cloud = emulator.cloud().await;
+    // Neither emulator knows AssociateKmsKey and DisassociateKmsKey, so the key is not changed here.
+    let key = "arn:aws:kms:eu-west-2:123456789012:key/0d6b0a9e-2b5b-4d4b-9c53-0a4a1d3c0001";
+    life(
+        &cloud,
+        "log_group",
+        json!({
+            "name": unique("/cofferdam/web"),
+            "retention_days": 14,
+            "class": "infrequent-access",
+            "kms_key": key,
+        }),
+        &[
+            json!({ "retention_days": 30 }),
+            json!({ "retention_days": null }),
+            json!({ "tags": { "Team": "platform" } }),
+        ],
+    )
+    .await;
+}
+
+async fn repository(emulator: Emulator) {
+    let cloud = emulator.cloud().await;
+    let lifecycle = json!({"rules": [{"rulePriority": 1, "action": {"type": "expire"}, "selection":
+        {"tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": 14}}]});
+    // PutImageScanningConfiguration says "off" by leaving the setting out, and moto then changes nothing.
+    let (first, changed) = (emulator != Emulator::Moto, emulator == Emulator::Moto);
+    life(
+        &cloud,
+        "repository",
+        json!({ "name": unique("shop/web"), "keep_images": 20, "scan_on_push": first }),
+        &[
+            json!({ "scan_on_push": changed }),
+            json!({ "immutable_tags": true }),
+            json!({ "lifecycle": lifecycle }),
+            json!({ "lifecycle": null }),
+            json!({ "force_delete": true }),
+            json!({ "tags": { "Team": "platform" } }),
+        ],
+    )
+    .await;
+    // Two are read together, although one of them is gone.
+    let one = make(&cloud, "repository", json!({ "name": unique("one") })).await;
+    let two = make(&cloud, "repository", json!({ "name": unique("two") })).await;
+    remove(&cloud, "repository", &one).await;
+    let seen = cloud.read("repository", &[one, two.clone()]).await.unwrap();
+    assert_eq!(seen.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true]);
+    let spec = cloud.spec("repository").unwrap();
+    assert_eq!((spec.predict)(&two.attributes, cloud.scope())["arn"], two.outputs["arn"], "the ARN is known before");
+    remove(&cloud, "repository", &two).await;
+}
+
+crate::on_each_emulator!(role, instance_profile, policy, a_name_of_somebody_else, log_group, repository);
