@@ -1,12 +1,16 @@
 //! Resource kinds of AWS: one file a kind, one line of registration each.
 
+mod ami;
 mod autoscaling_group;
+mod capacity_provider;
 mod cluster;
+mod cluster_capacity;
 pub mod ec2;
 mod ecs;
 mod launch_template;
 mod subnet;
 mod vpc;
+mod zones;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -99,11 +103,15 @@ pub struct Actions {
 /// Every kind. One line each.
 fn all() -> Vec<Box<dyn Kind>> {
     vec![
+        Box::new(ami::AmiKind),
         Box::new(autoscaling_group::AutoscalingGroupKind::default()),
+        Box::new(capacity_provider::CapacityProviderKind),
         Box::new(cluster::ClusterKind),
+        Box::new(cluster_capacity::ClusterCapacityKind),
         Box::new(launch_template::LaunchTemplateKind),
         Box::new(subnet::SubnetKind),
         Box::new(vpc::VpcKind),
+        Box::new(zones::ZonesKind),
     ]
 }
 
@@ -310,6 +318,11 @@ pub fn text<'a>(attributes: &'a Attributes, name: &str) -> &'a str {
 pub fn in_order(wanted: &[Known], found: Vec<Observed>) -> Vec<Option<Observed>> {
     let mut by_id: HashMap<String, Observed> = found.into_iter().map(|one| (one.id.clone(), one)).collect();
     wanted.iter().map(|known| by_id.remove(&known.id)).collect()
+}
+
+/// What a kind answers that is only looked up, when it is asked to make or change something.
+pub fn only_looked_up(kind: &str) -> CloudError {
+    CloudError::unexpected(kind, format!("`{kind}` is looked up, and never made, changed or deleted"))
 }
 
 /// Deleting what is gone already is a success.
