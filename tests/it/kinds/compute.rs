@@ -90,6 +90,30 @@ async fn launch_template_versions(emulator: Emulator) {
     remove(&cloud, "launch_template", &known).await;
 }
 
+/// Many templates are read in two calls: the templates, and the default versions of them all.
+async fn many_templates(emulator: Emulator) {
+    let cloud = emulator.cloud().await;
+    let mut known = Vec::new();
+    for kind in ["t3.small", "t3.medium", "t3.large"] {
+        let template = json!({ "name": unique("many"), "image": image(emulator), "instance_type": kind });
+        known.push(make(&cloud, "launch_template", template).await);
+    }
+    let before = cloud.aws().calls.counts();
+    let seen = cloud.read("launch_template", &known).await.expect("templates are read");
+    let after = cloud.aws().calls.counts();
+    let types: Vec<_> = seen.iter().flatten().map(|one| one.attributes["instance_type"].clone()).collect();
+    assert_eq!(types, ["t3.small", "t3.medium", "t3.large"]);
+    if emulator == Emulator::Moto {
+        // ministack's DescribeLaunchTemplateVersions wants a template, and so each is asked for there.
+        for call in ["ec2:DescribeLaunchTemplates", "ec2:DescribeLaunchTemplateVersions"] {
+            assert_eq!(after[call] - before.get(call).unwrap_or(&0), 1, "{call}");
+        }
+    }
+    for one in &known {
+        remove(&cloud, "launch_template", one).await;
+    }
+}
+
 /// A template and a subnet for a group, and what they stand on.
 async fn ground(cloud: &AwsCloud, emulator: Emulator) -> [(&'static str, Known); 3] {
     let vpc = make(cloud, "vpc", json!({ "cidr": "10.0.0.0/16" })).await;
@@ -335,6 +359,7 @@ crate::on_each_emulator!(
     cluster_capacity,
     launch_template,
     launch_template_versions,
+    many_templates,
     protected_group,
     zones,
 );
