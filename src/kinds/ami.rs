@@ -24,8 +24,8 @@ const RECOMMENDED: &str = "/aws/service/ecs/optimized-ami/amazon-linux-2023/reco
 #[serde(deny_unknown_fields)]
 pub struct Ami {
     /// The parameter's name. Without one: the ECS-optimized Amazon Linux 2023 for x86-64; for Graviton write
-    /// `"/aws/service/ecs/optimized-ami/amazon-linux-2023/arm64/recommended/image_id"`. It may also hold a JSON document
-    /// with an `image_id`.
+    /// `"/aws/service/ecs/optimized-ami/amazon-linux-2023/arm64/recommended/image_id"`. It may also hold a JSON
+    /// document with an `image_id`.
     #[serde(default = "recommended")]
     pub parameter: String,
 }

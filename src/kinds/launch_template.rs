@@ -220,7 +220,7 @@ impl Kind for LaunchTemplateKind {
     }
 
     async fn read(&self, aws: &Aws, wanted: &[Known]) -> Result<Vec<Option<Observed>>, CloudError> {
-        // There is no filter by id, and asking for ids fails as a whole when one is gone: so by name, where it is known.
+        // There is no filter by id, and asking for ids fails as a whole when one is gone: so by name, where known.
         let (named, nameless): (Vec<_>, Vec<_>) =
             wanted.iter().partition(|known| !text(&known.attributes, "name").is_empty());
         let names = named.iter().map(|known| text(&known.attributes, "name"));

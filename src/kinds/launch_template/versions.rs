@@ -91,8 +91,8 @@ pub async fn make(aws: &Aws, request: &UpdateRequest, data: RequestLaunchTemplat
     })
 }
 
-/// Deletes all but the newest versions. The change itself is made by now, and the next one tidies up what this one could
-/// not: so a failure is no error, and the call is sent once.
+/// Deletes all but the newest versions. The change itself is made by now, and the next one tidies up what this one
+/// could not: so a failure is no error, and the call is sent once.
 pub async fn prune(aws: &Aws, id: &str, default: i64) {
     // Numbers only grow: up to this one there is nothing to look for.
     if default <= VERSIONS_KEPT as i64 {

@@ -161,8 +161,8 @@ async fn autoscaling_group(emulator: Emulator) {
             json!({ "mixed_instances": { "instance_types": ["t3.small"], "spot_strategy": "capacity-optimized" } }),
             json!({ "mixed_instances": null }),
         ]),
-        // ministack's leaves out those, the launch template, a mix and protection, and it knows no calls for metrics and
-        // target groups.
+        // ministack's leaves out those, the launch template, a mix and protection, and it knows no calls for metrics
+        // and target groups.
         Emulator::Ministack => changes.extend([json!({ "default_cooldown": 60 })]),
     }
     life(
