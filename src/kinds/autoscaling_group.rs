@@ -122,8 +122,8 @@ impl Kind for AutoscalingGroupKind {
                     .send()
             })
             .await?;
-        // The call answers nothing, and the ARN holds an id of AWS's. Who needs no more than the ARN (a capacity provider)
-        // need not wait for instances; where it is not to be seen yet, it comes with the first poll.
+        // The call answers nothing, and the ARN holds an id of AWS's. Who needs no more than the ARN (a capacity
+        // provider) need not wait for instances; where it is not to be seen yet, it comes with the first poll.
         let id = json!(group.name);
         let seen = group::living(aws, std::slice::from_ref(&group.name)).await.unwrap_or_default();
         let outputs = seen.first().map_or_else(|| Attributes::from_iter([("id".into(), id)]), group::outputs);

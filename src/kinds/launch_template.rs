@@ -2,28 +2,22 @@
 
 mod check;
 mod data;
+mod versions;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use async_trait::async_trait;
-use aws_sdk_ec2::types::{
-    Filter, LaunchTemplate as Ec2LaunchTemplate, LaunchTemplateVersion, RequestLaunchTemplateData, ResourceType,
-};
+use aws_sdk_ec2::types::{Filter, LaunchTemplate as Ec2LaunchTemplate, ResourceType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Actions, Kind, Tags, ec2, gone_is_fine, in_order, spec, tags_of, text, typed};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, Phase, Progress, UpdateRequest};
+use crate::cloud::{
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
+};
 use crate::graph::{Attributes, KindSpec, Naming};
-
-/// How many versions are kept; older ones are deleted when a new one is made.
-const VERSIONS_KEPT: usize = 10;
-
-/// How many templates or versions one page holds at most ("DescribeLaunchTemplates"). Said in every call, since an
-/// emulator that is not told cuts off after fifteen.
-const PER_PAGE: i32 = 200;
 
 /// How instances are started: image, type, profile, volumes, user data. A change makes a new version, the default one.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -226,7 +220,7 @@ impl Kind for LaunchTemplateKind {
     }
 
     async fn read(&self, aws: &Aws, wanted: &[Known]) -> Result<Vec<Option<Observed>>, CloudError> {
-        // There is no filter by id, and asking for ids fails as a whole when one is gone: so by name, where it is known.
+        // There is no filter by id, and asking for ids fails as a whole when one is gone: so by name, where known.
         let (named, nameless): (Vec<_>, Vec<_>) =
             wanted.iter().partition(|known| !text(&known.attributes, "name").is_empty());
         let names = named.iter().map(|known| text(&known.attributes, "name"));
@@ -236,7 +230,7 @@ impl Kind for LaunchTemplateKind {
         }
         for known in nameless {
             match describe(aws, By::Id(&known.id)).await {
-                Err(error) if error.is(crate::cloud::ErrorClass::NotFound) => {}
+                Err(error) if error.is(ErrorClass::NotFound) => {}
                 found => templates.extend(found?),
             }
         }
@@ -272,7 +266,7 @@ impl Kind for LaunchTemplateKind {
     async fn update(&self, aws: &Aws, request: &UpdateRequest) -> Result<(), CloudError> {
         if request.changed.iter().any(|name| name != "tags") {
             let template: LaunchTemplate = typed(&request.after)?;
-            let version = new_version(aws, request, data::request(&template)).await?;
+            let version = versions::make(aws, request, data::request(&template)).await?;
             aws.calls
                 .write("ec2:ModifyLaunchTemplate", || {
                     aws.ec2
@@ -282,7 +276,7 @@ impl Kind for LaunchTemplateKind {
                         .send()
                 })
                 .await?;
-            prune(aws, &request.id, version).await;
+            versions::prune(aws, &request.id, version).await;
         }
         ec2::update_tags(aws, request).await
     }
@@ -301,7 +295,7 @@ impl Kind for LaunchTemplateKind {
         }
         let found = describe(aws, By::Id(&known.id)).await;
         Ok(match found {
-            Err(error) if error.is(crate::cloud::ErrorClass::NotFound) => Progress::Pending("visible".to_owned()),
+            Err(error) if error.is(ErrorClass::NotFound) => Progress::Pending("visible".to_owned()),
             found => match found?.first() {
                 Some(template) => Progress::Done(outputs(template)),
                 None => Progress::Pending("visible".to_owned()),
@@ -325,7 +319,7 @@ async fn describe(aws: &Aws, by: By<'_>) -> Result<Vec<Ec2LaunchTemplate>, Cloud
             .read("ec2:DescribeLaunchTemplates", || {
                 let call = aws.ec2.describe_launch_templates().set_next_token(next.clone());
                 match &by {
-                    By::Filter(filter) => call.filters(filter.clone()).max_results(PER_PAGE).send(),
+                    By::Filter(filter) => call.filters(filter.clone()).max_results(versions::PER_PAGE).send(),
                     By::Id(id) => call.launch_template_ids(*id).send(),
                 }
             })
@@ -338,45 +332,10 @@ async fn describe(aws: &Aws, by: By<'_>) -> Result<Vec<Ec2LaunchTemplate>, Cloud
     }
 }
 
-/// Versions of one template, or of all templates of the account: without an id, `$Default` asks for each one's default
-/// ("DescribeLaunchTemplateVersions").
-async fn versions(aws: &Aws, id: Option<&str>, which: Option<&str>) -> Result<Vec<LaunchTemplateVersion>, CloudError> {
-    let mut versions = Vec::new();
-    let mut next = None;
-    loop {
-        let page = aws
-            .calls
-            .read("ec2:DescribeLaunchTemplateVersions", || {
-                aws.ec2
-                    .describe_launch_template_versions()
-                    .set_launch_template_id(id.map(str::to_owned))
-                    .set_versions(which.map(|which| vec![which.to_owned()]))
-                    .max_results(PER_PAGE)
-                    .set_next_token(next.clone())
-                    .send()
-            })
-            .await?;
-        next = page.next_token().map(str::to_owned);
-        versions.extend(page.launch_template_versions.unwrap_or_default());
-        if next.is_none() {
-            return Ok(versions);
-        }
-    }
-}
-
 /// Templates with the data of their default versions.
 async fn observe(aws: &Aws, templates: &[Ec2LaunchTemplate]) -> Result<Vec<Observed>, CloudError> {
-    let ids: HashSet<&str> = templates.iter().filter_map(Ec2LaunchTemplate::launch_template_id).collect();
-    let defaults = match templates {
-        [] => Vec::new(),
-        [one] => versions(aws, one.launch_template_id(), Some("$Default")).await?,
-        _ => versions(aws, None, Some("$Default")).await?,
-    };
-    let defaults: HashMap<&str, &LaunchTemplateVersion> = defaults
-        .iter()
-        .filter_map(|version| Some((version.launch_template_id()?, version)))
-        .filter(|(id, _)| ids.contains(id))
-        .collect();
+    let ids: Vec<&str> = templates.iter().filter_map(Ec2LaunchTemplate::launch_template_id).collect();
+    let defaults = versions::defaults(aws, &ids).await?;
     let observed = templates.iter().map(|template| {
         let id = template.launch_template_id().unwrap_or_default().to_owned();
         let mut attributes = Attributes::new();
@@ -446,61 +405,4 @@ fn outputs(template: &Ec2LaunchTemplate) -> Attributes {
         ("latest_version".into(), text(template.latest_version_number())),
         ("default_version".into(), text(template.default_version_number())),
     ])
-}
-
-/// Makes a version; the token answers the same one when the call is sent again.
-async fn new_version(aws: &Aws, request: &UpdateRequest, data: RequestLaunchTemplateData) -> Result<i64, CloudError> {
-    let answer = aws
-        .calls
-        .write("ec2:CreateLaunchTemplateVersion", || {
-            aws.ec2
-                .create_launch_template_version()
-                .client_token(&request.token)
-                .launch_template_id(&request.id)
-                .launch_template_data(data.clone())
-                .send()
-        })
-        .await?;
-    answer.launch_template_version().and_then(LaunchTemplateVersion::version_number).ok_or_else(|| {
-        CloudError::unexpected("ec2:CreateLaunchTemplateVersion", "the new version came back without its number")
-    })
-}
-
-/// Deletes all but the newest versions. The change itself is made by now, and the next one tidies up what this one could
-/// not: so a failure is no error, and the call is sent once.
-async fn prune(aws: &Aws, id: &str, default: i64) {
-    // Numbers only grow: up to this one there is nothing to look for.
-    if default <= VERSIONS_KEPT as i64 {
-        return;
-    }
-    let Ok(versions) = versions(aws, Some(id), None).await else { return };
-    let numbers = versions.iter().filter_map(LaunchTemplateVersion::version_number).collect();
-    let old: Vec<String> = surplus(numbers, default).iter().map(i64::to_string).collect();
-    // 200 a call ("DeleteLaunchTemplateVersions").
-    for chunk in old.chunks(200) {
-        let deleted = aws.calls.create("ec2:DeleteLaunchTemplateVersions", || {
-            aws.ec2.delete_launch_template_versions().launch_template_id(id).set_versions(Some(chunk.to_vec())).send()
-        });
-        if deleted.await.is_err() {
-            return;
-        }
-    }
-}
-
-/// The versions that are not among the newest, nor the default one.
-fn surplus(mut numbers: Vec<i64>, default: i64) -> Vec<i64> {
-    numbers.sort_unstable_by(|a, b| b.cmp(a));
-    numbers.into_iter().skip(VERSIONS_KEPT).filter(|number| *number != default).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_newest_versions_and_the_default_one_are_kept() {
-        assert_eq!(surplus((1..=12).collect(), 12), [2, 1]);
-        assert_eq!(surplus((1..=12).collect(), 1), [2]);
-        assert!(surplus((1..=10).collect(), 10).is_empty());
-    }
 }

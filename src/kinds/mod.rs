@@ -1,7 +1,10 @@
 //! Resource kinds of AWS: one file a kind, one line of registration each.
 
+mod ami;
 mod autoscaling_group;
+mod capacity_provider;
 mod cluster;
+mod cluster_capacity;
 mod dns_record;
 mod dns_values;
 pub mod document;
@@ -28,6 +31,7 @@ mod subnet;
 mod trust;
 mod vpc;
 mod vpc_endpoint;
+mod zones;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -121,8 +125,11 @@ pub struct Actions {
 #[rustfmt::skip]
 fn all() -> Vec<Box<dyn Kind>> {
     vec![
+        Box::new(ami::AmiKind),
         Box::new(autoscaling_group::AutoscalingGroupKind::default()),
+        Box::new(capacity_provider::CapacityProviderKind),
         Box::new(cluster::ClusterKind),
+        Box::new(cluster_capacity::ClusterCapacityKind),
         Box::new(dns_record::DnsRecordKind::default()),
         Box::new(elastic_ip::ElasticIpKind),
         Box::new(flow_log::FlowLogKind),
@@ -141,6 +148,7 @@ fn all() -> Vec<Box<dyn Kind>> {
         Box::new(subnet::SubnetKind),
         Box::new(vpc::VpcKind),
         Box::new(vpc_endpoint::VpcEndpointKind),
+        Box::new(zones::ZonesKind),
     ]
 }
 
@@ -355,6 +363,11 @@ pub fn is_owned(attributes: &Attributes, found: &Tags) -> bool {
 pub fn in_order(wanted: &[Known], found: Vec<Observed>) -> Vec<Option<Observed>> {
     let mut by_id: HashMap<String, Observed> = found.into_iter().map(|one| (one.id.clone(), one)).collect();
     wanted.iter().map(|known| by_id.remove(&known.id)).collect()
+}
+
+/// What a kind answers that is only looked up, when it is asked to make or change something.
+pub fn only_looked_up(kind: &str) -> CloudError {
+    CloudError::unexpected(kind, format!("`{kind}` is looked up, and never made, changed or deleted"))
 }
 
 /// Deleting what is gone already is a success.

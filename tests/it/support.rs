@@ -65,14 +65,16 @@ pub fn unique(prefix: &str) -> String {
     format!("{prefix}-{}", &uuid::Uuid::new_v4().simple().to_string()[..8])
 }
 
-fn map(value: Value) -> Attributes {
+/// A table of attributes.
+pub fn map(value: Value) -> Attributes {
     match value {
         Value::Object(map) => map,
         other => panic!("{other} is no table of attributes"),
     }
 }
 
-fn canonical(cloud: &AwsCloud, kind: &str, attributes: Attributes) -> Attributes {
+/// Attributes with their defaults, as the engine hands them to a kind.
+pub fn canonical(cloud: &AwsCloud, kind: &str, attributes: Attributes) -> Attributes {
     let spec = cloud.spec(kind).expect("the kind is registered");
     (spec.canonical)(attributes).unwrap_or_else(|problem| panic!("{kind}: {}", problem.message))
 }

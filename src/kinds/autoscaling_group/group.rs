@@ -328,8 +328,8 @@ pub async fn update(
     Ok(())
 }
 
-/// Empties a group and deletes it: sizes to nothing, protection off, then by force, so that nothing hangs on an instance
-/// that does not go by itself.
+/// Empties a group and deletes it: sizes to nothing, protection off, then by force, so that nothing hangs on an
+/// instance that does not go by itself.
 ///
 /// # Errors
 /// Of the calls it takes; a group that went meanwhile is one too.

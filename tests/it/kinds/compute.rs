@@ -1,8 +1,9 @@
-use cofferdam::cloud::Known;
+use aws_sdk_ssm::types::ParameterType;
+use cofferdam::cloud::{Cloud, ErrorClass, Known};
 use cofferdam::kinds::AwsCloud;
 use serde_json::json;
 
-use crate::support::{Emulator, change, life, make, remove, unique};
+use crate::support::{Emulator, canonical, change, life, make, map, remove, unique};
 
 async fn cluster(emulator: Emulator) {
     let cloud = emulator.cloud().await;
@@ -89,6 +90,30 @@ async fn launch_template_versions(emulator: Emulator) {
     remove(&cloud, "launch_template", &known).await;
 }
 
+/// Many templates are read in two calls: the templates, and the default versions of them all.
+async fn many_templates(emulator: Emulator) {
+    let cloud = emulator.cloud().await;
+    let mut known = Vec::new();
+    for kind in ["t3.small", "t3.medium", "t3.large"] {
+        let template = json!({ "name": unique("many"), "image": image(emulator), "instance_type": kind });
+        known.push(make(&cloud, "launch_template", template).await);
+    }
+    let before = cloud.aws().calls.counts();
+    let seen = cloud.read("launch_template", &known).await.expect("templates are read");
+    let after = cloud.aws().calls.counts();
+    let types: Vec<_> = seen.iter().flatten().map(|one| one.attributes["instance_type"].clone()).collect();
+    assert_eq!(types, ["t3.small", "t3.medium", "t3.large"]);
+    if emulator == Emulator::Moto {
+        // ministack's DescribeLaunchTemplateVersions wants a template, and so each is asked for there.
+        for call in ["ec2:DescribeLaunchTemplates", "ec2:DescribeLaunchTemplateVersions"] {
+            assert_eq!(after[call] - before.get(call).unwrap_or(&0), 1, "{call}");
+        }
+    }
+    for one in &known {
+        remove(&cloud, "launch_template", one).await;
+    }
+}
+
 /// A template and a subnet for a group, and what they stand on.
 async fn ground(cloud: &AwsCloud, emulator: Emulator) -> [(&'static str, Known); 3] {
     let vpc = make(cloud, "vpc", json!({ "cidr": "10.0.0.0/16" })).await;
@@ -136,8 +161,8 @@ async fn autoscaling_group(emulator: Emulator) {
             json!({ "mixed_instances": { "instance_types": ["t3.small"], "spot_strategy": "capacity-optimized" } }),
             json!({ "mixed_instances": null }),
         ]),
-        // ministack's leaves out those, the launch template, a mix and protection, and it knows no calls for metrics and
-        // target groups.
+        // ministack's leaves out those, the launch template, a mix and protection, and it knows no calls for metrics
+        // and target groups.
         Emulator::Ministack => changes.extend([json!({ "default_cooldown": 60 })]),
     }
     life(
@@ -208,6 +233,115 @@ async fn refreshed(cloud: &AwsCloud, group: &str) -> usize {
     call.send().await.expect("refreshes are listed").instance_refreshes().len()
 }
 
+/// moto alone has the public parameters of AWS.
+#[tokio::test]
+async fn ami_of_a_public_parameter() {
+    let cloud = Emulator::Moto.cloud().await;
+    let attributes = canonical(&cloud, "ami", map(json!({})));
+    let image = cloud.look_up("ami", None, &attributes).await.expect("the image for ECS is found");
+    assert!(image.id.starts_with("ami-"), "{image:?}");
+    assert_eq!(image.outputs["id"], json!(image.id));
+}
+
+/// A parameter of one's own holds the id, or a JSON document with the id in it.
+async fn ami(emulator: Emulator) {
+    let cloud = emulator.cloud().await;
+    let ssm = &cloud.aws().ssm;
+    let document = r#"{"image_id":"ami-0fedcba9876543210","os":"linux"}"#;
+    for (value, id) in [("ami-0123456789abcdef0", "ami-0123456789abcdef0"), (document, "ami-0fedcba9876543210")] {
+        let name = unique("/images/ecs");
+        let put = ssm.put_parameter().name(&name).value(value).r#type(ParameterType::String);
+        put.send().await.expect("the parameter is put");
+        let attributes = map(json!({ "parameter": name }));
+        assert_eq!(cloud.look_up("ami", None, &attributes).await.expect("it is found").id, id);
+    }
+    let attributes = map(json!({ "parameter": "/no/such/image" }));
+    let error = cloud.look_up("ami", None, &attributes).await.expect_err("there is none");
+    assert!(error.is(ErrorClass::NotFound) && error.message.contains("/no/such/image"), "{error}");
+}
+
+/// An image given by id is taken as it is where it exists. ministack knows no image of AWS's.
+#[tokio::test]
+async fn ami_by_id() {
+    let cloud = Emulator::Moto.cloud().await;
+    let id = image(Emulator::Moto);
+    let attributes = canonical(&cloud, "ami", map(json!({})));
+    assert_eq!(cloud.look_up("ami", Some(id), &attributes).await.expect("it exists").id, id);
+    let error = cloud.look_up("ami", Some("ami-00000000000000000"), &attributes).await.expect_err("it does not");
+    assert!(error.is(ErrorClass::NotFound), "{error}");
+}
+
+async fn zones(emulator: Emulator) {
+    let cloud = emulator.cloud().await;
+    let zones = cloud.look_up("zones", None, &map(json!({}))).await.expect("zones are listed");
+    assert_eq!(zones.id, "eu-west-2");
+    assert_eq!(zones.outputs["names"], json!(["eu-west-2a", "eu-west-2b", "eu-west-2c"]));
+    assert_eq!(zones.outputs["ids"].as_array().map(Vec::len), Some(3));
+}
+
+/// A group without instances, for a capacity provider.
+async fn group(cloud: &AwsCloud, ground: &[(&'static str, Known); 3]) -> Known {
+    let [_, (_, subnet), (_, template)] = ground;
+    let group = json!({
+        "name": unique("capacity"),
+        "launch_template": template.id,
+        "subnets": [subnet.id],
+        "min": 0,
+        "max": 3,
+        "protect_from_scale_in": true,
+    });
+    make(cloud, "autoscaling_group", group).await
+}
+
+async fn capacity_provider(emulator: Emulator) {
+    let cloud = emulator.cloud().await;
+    let ground = ground(&cloud, emulator).await;
+    let group = group(&cloud, &ground).await;
+    let provider = json!({ "name": unique("provider"), "autoscaling_group": group.outputs["arn"] });
+    let mut changes = vec![
+        json!({ "managed_scaling": { "target_percent": 80, "min_step": 2, "max_step": 10, "warmup_seconds": 60 } }),
+        json!({ "managed_termination_protection": true }),
+        json!({ "managed_termination_protection": false }),
+        json!({ "managed_scaling": { "enabled": false } }),
+        json!({ "tags": { "Team": "platform" } }),
+    ];
+    if emulator == Emulator::Ministack {
+        // moto's UpdateCapacityProvider leaves out draining.
+        changes.push(json!({ "managed_draining": false }));
+    }
+    life(&cloud, "capacity_provider", provider, &changes).await;
+    remove(&cloud, "autoscaling_group", &group).await;
+    clear(&cloud, &ground).await;
+}
+
+async fn cluster_capacity(emulator: Emulator) {
+    let cloud = emulator.cloud().await;
+    let ground = ground(&cloud, emulator).await;
+    let group = group(&cloud, &ground).await;
+    let provider = json!({ "name": unique("provider"), "autoscaling_group": group.outputs["arn"] });
+    let provider = make(&cloud, "capacity_provider", provider).await;
+    let cluster = make(&cloud, "cluster", json!({ "name": unique("cluster") })).await;
+    life(
+        &cloud,
+        "cluster_capacity",
+        json!({ "cluster": cluster.id, "providers": [provider.id] }),
+        &[
+            json!({ "default": [{ "provider": provider.id, "base": 1 }] }),
+            json!({ "providers": [provider.id, "FARGATE", "FARGATE_SPOT"], "default": [
+                { "provider": "FARGATE_SPOT", "weight": 4 },
+                { "provider": "FARGATE", "weight": 1, "base": 2 },
+            ] }),
+            json!({ "default": [] }),
+            json!({ "providers": ["FARGATE"] }),
+        ],
+    )
+    .await;
+    for (kind, known) in [("cluster", &cluster), ("capacity_provider", &provider), ("autoscaling_group", &group)] {
+        remove(&cloud, kind, known).await;
+    }
+    clear(&cloud, &ground).await;
+}
+
 /// An image that the emulator has.
 fn image(emulator: Emulator) -> &'static str {
     match emulator {
@@ -217,4 +351,15 @@ fn image(emulator: Emulator) -> &'static str {
     }
 }
 
-crate::on_each_emulator!(cluster, launch_template, launch_template_versions, autoscaling_group, protected_group);
+crate::on_each_emulator!(
+    ami,
+    autoscaling_group,
+    capacity_provider,
+    cluster,
+    cluster_capacity,
+    launch_template,
+    launch_template_versions,
+    many_templates,
+    protected_group,
+    zones,
+);
