@@ -136,8 +136,8 @@ struct Size {
     min: u32,
     /// The most instances.
     max: u32,
-    /// The number right now, where ECS does not scale the group (`managed_scaling = false`). Where it does, the group starts with
-    /// `min`, and how many there are later is ECS's to say.
+    /// The number right now, where ECS does not scale the group (`managed_scaling = false`). Where it does, the group
+    /// starts with `min`, and how many there are later is ECS's to say.
     desired: Option<u32>,
 }
 

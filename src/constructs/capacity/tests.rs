@@ -88,7 +88,8 @@ fn subnets_may_be_a_list_or_a_reference_to_one() {
 fn the_capacities_of_a_cluster_share_one_list_of_providers() {
     let block = |name: &str, more: &str| {
         format!(
-            "[capacity.{name}]\ncluster = \"main\"\ninstance_type = \"t3.small\"\nsize = {{ min = 0, max = 3 }}\n{more}\n"
+            "[capacity.{name}]\ncluster = \"main\"\ninstance_type = \"t3.small\"\n\
+             size = {{ min = 0, max = 3 }}\n{more}\n"
         )
     };
     let stack = format!("{BASE}{}{}", block("spot", "spot = true\nweight = 3"), block("fixed", "base = 2"));

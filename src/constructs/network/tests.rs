@@ -34,7 +34,10 @@ fn everything_in_three_zones() {
         private = ["a", "b", "c"]
         public  = ["a", "b", "c"]
         data    = { zones = ["a", "eu-west-2b", "c"], nat = false, tags = { Tier = "data" } }
-        edge    = { zones = { a = "100.64.0.0/24" }, public = true, routes = [{ to = "10.0.0.0/8", peering = "pcx-1" }] }
+        [network.main.subnets.edge]
+        zones   = { a = "100.64.0.0/24" }
+        public  = true
+        routes  = [{ to = "10.0.0.0/8", peering = "pcx-1" }]
         "#,
         "network.main",
     );
@@ -116,8 +119,13 @@ fn what_is_wrong_with_a_network() {
         "cidr = \"10.0.0.0/8\"".to_owned(),
         "cidr = \"10.0.0.1/16\"".to_owned(),
         format!("{ten}subnets = {{ private = {{ a = \"10.1.0.0/24\", b = \"10.0.0\", c = \"10.0.0.0/30\" }} }}"),
-        format!("{ten}subnets = {{ private = {{ a = \"10.0.0.0/20\" }}, public = {{ a = \"10.0.8.0/24\", b = \"10.0.9.0/24\" }} }}"),
-        format!("{ten}subnets = {{ private = [\"a\", \"a\", \"eu-west-2a\", \"us-east-1a\", \"z\", \"eu-west-2-lon-1a\"] }}"),
+        format!(
+            "{ten}subnets = {{ private = {{ a = \"10.0.0.0/20\" }}, \
+             public = {{ a = \"10.0.8.0/24\", b = \"10.0.9.0/24\" }} }}"
+        ),
+        format!("{ten}subnets = {{ private = [\"a\", \"a\", \"eu-west-2a\", \
+             \"us-east-1a\", \"z\", \"eu-west-2-lon-1a\"] }}"
+),
         format!("{ten}subnets = {{ web = [\"a\"] }}"),
         format!("{ten}subnets = {{ web = {{ zones = [\"a\"], slot = 0 }}, private = [\"a\"] }}"),
         format!("{ten}subnets = {{ public = {{ zones = [\"a\"], nat = true }} }}"),
