@@ -8,4 +8,5 @@ pub mod graph;
 pub mod kinds;
 pub mod net;
 pub mod plan;
+pub mod simulated;
 pub mod state;

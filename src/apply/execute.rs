@@ -20,7 +20,7 @@ use crate::cloud::{
 };
 use crate::graph::{Address, Attributes, Need, Reference, template};
 use crate::plan::{Action, Mode, Plan, StepKind, Steps, Verb};
-use crate::state::{Entry, Intent, Operation, Record, State, StateError, Writer, sha256};
+use crate::state::{Entry, Intent, Memory, Operation, Record, State, StateError, Writer, sha256};
 
 /// Where the executor keeps what it knows. A noted record counts at once in memory; it is safe after the next sync.
 pub trait Ledger {
@@ -48,6 +48,21 @@ impl Ledger for Writer {
 
     fn sync(&mut self) -> Result<(), StateError> {
         Writer::sync(self)
+    }
+}
+
+impl Ledger for Memory {
+    fn state(&self) -> &State {
+        Memory::state(self)
+    }
+
+    fn note(&mut self, record: Record) {
+        Memory::note(self, record);
+    }
+
+    fn sync(&mut self) -> Result<(), StateError> {
+        Memory::sync(self);
+        Ok(())
     }
 }
 

@@ -3,4 +3,7 @@
 #[macro_use]
 mod support;
 
+mod stack;
+
 mod kinds;
+mod planner;
