@@ -11,4 +11,5 @@ pub mod local;
 pub mod net;
 pub mod plan;
 pub mod stack;
+pub mod simulated;
 pub mod state;
