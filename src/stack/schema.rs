@@ -44,7 +44,9 @@ pub fn of(language: &Language<'_>) -> Value {
         let mut own = block.schema.clone();
         let inner = own.as_object_mut().and_then(|map| map.remove("$defs"));
         for (key, value) in inner.iter().filter_map(Value::as_object).flatten() {
-            definitions.insert(format!("{name}.{key}"), converted(value, name));
+            let inner = converted(value, name);
+            definitions.insert(format!("{name}.{key}.overlay"), loosened(&inner));
+            definitions.insert(format!("{name}.{key}"), inner);
         }
         let mut own = converted(&own, name);
         let summary = match block.what {
@@ -60,7 +62,7 @@ pub fn of(language: &Language<'_>) -> Value {
         }
         let required = own.as_object_mut().and_then(|map| map.remove("required"));
         let takes_existing = block.meta().contains(&"existing");
-        definitions.insert(format!("{name}.overlay"), own.clone());
+        definitions.insert(format!("{name}.overlay"), loosened(&own));
         match required {
             // A block that names what exists needs nothing else.
             Some(required) if takes_existing => {
@@ -163,6 +165,26 @@ fn converted(schema: &Value, kind: &str) -> Value {
         out = alternatives(out, more);
     }
     out
+}
+
+/// The schema of an overlay: at any depth it says only what differs, so nothing is required.
+fn loosened(schema: &Value) -> Value {
+    match schema {
+        Value::Object(map) => {
+            let kept = map.iter().filter(|(key, value)| !(*key == "required" && value.is_array()));
+            let each = kept.map(|(key, value)| match (key.as_str(), value) {
+                ("$ref", Value::String(target)) if !target.ends_with(REFERENCE) => {
+                    (key.clone(), format!("{target}.overlay").into())
+                }
+                // What is required may be all that tells one alternative from another.
+                ("oneOf", value) => ("anyOf".to_owned(), loosened(value)),
+                (_, value) => (key.clone(), loosened(value)),
+            });
+            each.collect::<Map<_, _>>().into()
+        }
+        Value::Array(items) => items.iter().map(loosened).collect(),
+        other => other.clone(),
+    }
 }
 
 /// A schema that also takes a reference.
