@@ -46,7 +46,7 @@ impl Failure {
         if let Some(help) = &self.help {
             let _ = writeln!(text, "  {}: {help}", style::hint("help"));
         }
-        anstream::eprint!("{text}");
+        err!("{text}");
         ExitCode::FAILURE
     }
 }

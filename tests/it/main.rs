@@ -9,5 +9,6 @@ mod kinds;
 mod language;
 mod lifecycle;
 mod local;
+mod main_job;
 mod planner;
 mod reference;
