@@ -5,6 +5,7 @@ mod support;
 
 mod stack;
 
+mod interrupts;
 mod kinds;
 mod language;
 mod lifecycle;
