@@ -5,5 +5,6 @@ mod support;
 
 mod stack;
 
+mod engine;
 mod kinds;
 mod planner;
