@@ -16,7 +16,8 @@ use tokio::time::Instant;
 
 use super::event::{Event, Report, StepName};
 use crate::cloud::{
-    Cloud, CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
+    Cloud, CloudError, CreateRequest, Created, ErrorClass, FIRST_PAUSE, Known, Lost, Observed, Phase, Progress,
+    UpdateRequest, VISIBILITY, longer,
 };
 use crate::graph::{Address, Attributes, Need, Reference, template};
 use crate::plan::{Action, Mode, Plan, StepKind, Steps, Verb};
@@ -121,15 +122,8 @@ pub struct Execution<'a> {
     pub emit: &'a mut dyn FnMut(Event),
 }
 
-/// The first pause before a call that came too early is sent again; it grows to the second.
-pub(super) const SHORTEST_PAUSE: Duration = Duration::from_millis(300);
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How often a create is looked up and sent again when its answer was lost.
 const LOST_ANSWERS: u32 = 4;
-
-/// How long something may exist without being found. EC2's calls are eventually consistent, which its documentation
-/// leaves without a bound ("Eventual consistency in the Amazon EC2 API") and which is seconds in practice.
-pub const VISIBILITY: Duration = Duration::from_secs(20);
 
 /// What a step does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,7 +165,7 @@ impl Default for Progressing {
             stage: Stage::Begin,
             started: None,
             held_up: None,
-            pause: SHORTEST_PAUSE,
+            pause: FIRST_PAUSE,
             lost: 0,
             lost_at: None,
             intent: None,
@@ -657,7 +651,7 @@ impl<'a> Run<'a> {
     fn pause(&mut self, step: usize) {
         let progressing = &mut self.steps_state[step];
         let pause = progressing.pause;
-        progressing.pause = pause.mul_f64(1.5).min(LONGEST_PAUSE);
+        progressing.pause = longer(pause);
         if self.stop != Stop::No {
             return;
         }
@@ -674,7 +668,7 @@ impl<'a> Run<'a> {
         let progressing = &mut self.steps_state[step];
         progressing.stage = stage;
         progressing.held_up = None;
-        progressing.pause = SHORTEST_PAUSE;
+        progressing.pause = FIRST_PAUSE;
         progressing.lost = 0;
         self.push(step);
     }
@@ -786,6 +780,7 @@ impl<'a> Run<'a> {
         }
         let depends_on = dependencies(action);
         let same = entry.depends_on == depends_on
+            && entry.attributes.keys().all(|name| action.attributes.contains_key(name))
             && action
                 .attributes
                 .iter()

@@ -6,5 +6,5 @@ pub mod limiter;
 mod settle;
 
 pub use event::{Event, Report, StepName};
-pub use execute::{Execution, Ledger, Options, Stop, VISIBILITY, execute};
+pub use execute::{Execution, Ledger, Options, Stop, execute};
 pub use settle::{SettleError, Settled, settle};

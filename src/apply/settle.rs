@@ -4,8 +4,8 @@ use futures_util::future::try_join_all;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::execute::{LONGEST_PAUSE, Ledger, SHORTEST_PAUSE, VISIBILITY};
-use crate::cloud::{Cloud, CloudError, CreateRequest, Known, Lost, Observed};
+use super::execute::Ledger;
+use crate::cloud::{Cloud, CloudError, CreateRequest, FIRST_PAUSE, Known, Lost, Observed, VISIBILITY, longer};
 use crate::graph::{Address, Identity};
 use crate::state::{Entry, Intent, Operation, Record, State, StateError};
 
@@ -105,14 +105,14 @@ async fn find(cloud: &dyn Cloud, intent: &Intent) -> Result<Option<Observed>, Cl
     let lost = Lost { request };
     let is_natural = cloud.spec(kind).is_some_and(|spec| spec.identity == Identity::Natural);
     let began = Instant::now();
-    let mut pause = SHORTEST_PAUSE;
+    let mut pause = FIRST_PAUSE;
     loop {
         let found = cloud.find(kind, &lost).await?;
         if found.is_some() || is_natural || began.elapsed() >= VISIBILITY {
             return Ok(found);
         }
         tokio::time::sleep(pause).await;
-        pause = pause.mul_f64(1.5).min(LONGEST_PAUSE);
+        pause = longer(pause);
     }
 }
 

@@ -299,7 +299,7 @@ impl Cloud for Simulated {
     }
 
     async fn finish(&self, kind: &str, id: &str, request: &CreateRequest) -> Result<(), CloudError> {
-        self.call(kind, Operation::Finish, Some(&request.address), |inner, spec, _| {
+        self.call(kind, Operation::Finish, Some(&request.address), |inner, _, _| {
             match inner.holdings.held.get_mut(id).filter(|held| held.gone.is_none()) {
                 Some(held) => {
                     held.finished = true;
@@ -334,7 +334,7 @@ impl Cloud for Simulated {
                     format!("{output} of {} is not given", known.id),
                 ));
             }
-            inner.holdings.delete(spec, &known.id, gone, now)
+            inner.holdings.delete(&known.id, gone, now)
         })
         .await
     }

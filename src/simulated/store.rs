@@ -140,7 +140,7 @@ impl Holdings {
     }
 
     /// Begins to delete a resource; what is gone already is no error.
-    pub fn delete(&mut self, spec: &KindSpec, id: &str, gone: Instant, now: Instant) -> Result<(), CloudError> {
+    pub fn delete(&mut self, id: &str, gone: Instant, now: Instant) -> Result<(), CloudError> {
         let Some(held) = self.held.get_mut(id) else { return Ok(()) };
         if held.gone.is_some() {
             return Ok(());

@@ -5,42 +5,42 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cofferdam::apply::{Event, Execution, Ledger, Options, Report, StepName, Stop, execute, settle};
+use cofferdam::apply::{Event, Execution, Options, Report, StepName, Stop, execute, settle};
 use cofferdam::cloud::{CloudError, ErrorClass, Observed};
 use cofferdam::graph::Graph;
 use cofferdam::plan::{Mode, Plan, refresh};
 use cofferdam::simulated::{Behaviour, Call, Fault, Held, Moment, Operation, Simulated, Timing};
-use cofferdam::state::{Memory, Record, State, StateError};
+use cofferdam::state::{Memory, State};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::stack::{Ask, graph, map, plan};
 
-fn empty() -> State {
+pub fn empty() -> State {
     State::empty("simulated", None, "local", "123456789012", "eu-west-2")
 }
 
-fn options() -> Options {
+pub fn options() -> Options {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     Options { token: || format!("{:032x}", NUMBER.fetch_add(1, Ordering::Relaxed)), ..Options::default() }
 }
 
 /// What a run left and told.
-struct Ran {
-    state: State,
-    report: Report,
-    events: Vec<Event>,
-    plan: Plan,
+pub struct Ran {
+    pub state: State,
+    pub report: Report,
+    pub events: Vec<Event>,
+    pub plan: Plan,
 }
 
-async fn planned(cloud: &Simulated, graph: &Graph, state: &State, ask: Ask<'_>) -> Plan {
+pub async fn planned(cloud: &Simulated, graph: &Graph, state: &State, ask: Ask<'_>) -> Plan {
     let seen = refresh::refresh(cloud, graph, state).await.unwrap();
     plan(cloud, graph, Some(state), Some(&seen), ask).unwrap()
 }
 
 /// Settles, refreshes, plans and executes, as an apply does.
-async fn run_with(cloud: &Simulated, graph: &Graph, state: State, ask: Ask<'_>, options: Options) -> Ran {
+pub async fn run_with(cloud: &Simulated, graph: &Graph, state: State, ask: Ask<'_>, options: Options) -> Ran {
     let mut ledger = Memory::new(state);
     settle(cloud, &mut ledger).await.unwrap();
     let plan = planned(cloud, graph, ledger.state(), ask).await;
@@ -52,18 +52,18 @@ async fn run_with(cloud: &Simulated, graph: &Graph, state: State, ask: Ask<'_>, 
     Ran { state: ledger.close(), report, events, plan }
 }
 
-async fn apply(cloud: &Simulated, stack: Value, state: State) -> Ran {
+pub async fn apply(cloud: &Simulated, stack: Value, state: State) -> Ran {
     let graph = graph(cloud, stack);
     run_with(cloud, &graph, state, Ask::default(), options()).await
 }
 
-fn complete(ran: Ran) -> State {
+pub fn complete(ran: Ran) -> State {
     assert!(ran.report.is_complete(), "{:?}", ran.report);
     ran.state
 }
 
 /// What the cloud holds, by the address it was made for, without what differs from run to run.
-fn inventory(cloud: &Simulated) -> BTreeMap<String, Held> {
+pub fn inventory(cloud: &Simulated) -> BTreeMap<String, Held> {
     let held = cloud.held();
     let count = held.len();
     let by_address: BTreeMap<String, Held> = held.into_values().map(|one| (one.address.to_string(), one)).collect();
@@ -72,7 +72,7 @@ fn inventory(cloud: &Simulated) -> BTreeMap<String, Held> {
 }
 
 /// The state knows exactly what the cloud holds, and a second plan finds nothing to do.
-async fn assert_settled(cloud: &Simulated, graph: &Graph, state: &State) {
+pub async fn assert_settled(cloud: &Simulated, graph: &Graph, state: &State) {
     let held: BTreeSet<String> = cloud.held().into_keys().collect();
     let known: BTreeSet<String> =
         state.resources.values().filter(|entry| !entry.read_only).map(|entry| entry.id.clone()).collect();
@@ -86,7 +86,7 @@ async fn assert_settled(cloud: &Simulated, graph: &Graph, state: &State) {
 }
 
 /// Waits of a second to be ready and half a one to be gone, and a tenth for each call.
-fn slow() -> Behaviour {
+pub fn slow() -> Behaviour {
     let ms = Duration::from_millis;
     Behaviour {
         timing: Timing { call: ms(100), ready: ms(1000), gone: ms(500), visible: Duration::ZERO },

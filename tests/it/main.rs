@@ -5,6 +5,9 @@ mod support;
 
 mod stack;
 
+mod crash;
 mod engine;
 mod kinds;
 mod planner;
+mod state;
+mod steps;
