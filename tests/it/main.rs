@@ -5,9 +5,13 @@ mod support;
 
 mod stack;
 
+mod crash;
+mod engine;
 mod kinds;
 mod language;
 mod lifecycle;
 mod local;
 mod planner;
 mod reference;
+mod state;
+mod steps;
