@@ -49,11 +49,12 @@ impl Names<'_, '_> {
         for entry in &mut table.entries {
             let Some(shape) = shape.property(&entry.key) else { continue };
             let before = report.errors();
-            each_extended(&mut entry.node, shape, &["x-reference", "x-zone"], &mut |node, extension, value| {
-                match extension {
-                    "x-zone" => self.zone(node, report),
-                    _ => self.bare_name(node, value, report),
-                }
+            let names = ["x-reference", "x-zone", "x-file", "x-files"];
+            each_extended(&mut entry.node, shape, &names, &mut |node, extension, value| match extension {
+                "x-zone" => self.zone(node, report),
+                "x-file" | "x-files" if self.constructs.is_empty() || value == "text" => {}
+                "x-file" | "x-files" => self.into_document(node, report),
+                _ => self.bare_name(node, value, report),
             });
             if report.errors() > before {
                 bad.insert(entry.key.clone());
@@ -158,6 +159,21 @@ impl Names<'_, '_> {
             Some(_) => format!("declare [{kind}.{name}], or give the id or ARN of one that exists"),
             None => "give the id or ARN of one that exists".to_owned(),
         }))
+    }
+
+    /// Puts what constructs export into documents, as part of their structure: a list in place of a text.
+    fn into_document(&self, node: &mut Node, report: &mut Report) {
+        if let Item::Table(table) = &mut node.item {
+            return table.entries.iter_mut().for_each(|entry| self.into_document(&mut entry.node, report));
+        }
+        let Some(Ok(document)) = node.text().filter(|text| text.contains("${")).map(serde_json::from_str) else {
+            return;
+        };
+        let mut document = Node::at(&document, node.place);
+        substitute(&mut document, self.sources, report, &mut |reference, at, report| {
+            self.export(reference, at, report)
+        });
+        node.item = Item::Text(document.value().to_string());
     }
 
     /// Puts in what constructs export, and reports references without a target.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use cofferdam::stack::Options;
+use cofferdam::kinds::Registry;
+use cofferdam::stack::{Files, Language, Options, parse};
 use proptest::prelude::*;
 
 use super::{HEAD, read, read_with, shown};
@@ -54,6 +55,8 @@ told! {
     undeclared_variable: "[vars]\nrange = \"10.0.0.0/16\"\n\n[vpc.main]\ncidr = \"${vars.rnage}\"\n";
     variable_without_a_value: "[vars]\nrange = { description = \"the range\" }\n\n[vpc.main]\ncidr = \"${vars.range}\"\n";
     variables_in_a_circle: "[vars]\na = \"${vars.b}\"\nb = \"${vars.a}\"\n";
+    variables_too_deep: (0..100).fold("[vars]\n".to_owned(), |text, i| format!("{text}v{i} = \"${{vars.v{}}}\"\n", i + 1)) + "v100 = 1\n";
+    variables_too_large: (0..40).fold("[vars]\n".to_owned(), |text, i| format!("{text}v{i} = \"${{vars.v{0}}}${{vars.v{0}}}\"\n", i + 1)) + "v40 = 1\n";
     list_inside_a_text: "[vars]\nmany = [\"a\"]\n\n[outputs]\nx = \"all: ${vars.many}\"\n";
     unclosed_reference: with_vpc("[outputs]\nid = \"${vpc.main.id\"\n");
     toml_syntax: "[vpc.main\ncidr = 10.0.0.0/16\n";
@@ -182,6 +185,22 @@ proptest! {
         let at = at.min(text.len());
         text.replace_range(at..(at + cut).min(text.len()), &insert);
         if let Err(told) = read(&text) {
+            prop_assert!(!told.is_empty());
+            shown(&told);
+        }
+    }
+
+    #[test]
+    fn mutated_shipped_stacks_never_panic(at in 0..4000_usize, insert in "[\\[\\]{}=\"$.\n a0é/:]{0,4}", cut in 0..9_usize) {
+        let text = include_str!("../../../stacks/ecs-poc.toml");
+        let near = |at: usize| text.ceil_char_boundary(at.min(text.len()));
+        let text = format!("{}{insert}{}", &text[..near(at)], &text[near(at + cut)..]);
+        let (registry, constructs) = (Registry::new(), cofferdam::constructs::all());
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let read = |name: &str| std::fs::read(root.join(name));
+        let files = Files { read: &read, root: "the project".into() };
+        let options = Options { env: Some("staging".into()), ..Options::default() };
+        if let Err(told) = parse("ecs-poc.toml", &text, &files, &options, &Language::of(&registry, &constructs)) {
             prop_assert!(!told.is_empty());
             shown(&told);
         }
