@@ -151,8 +151,8 @@ pub fn schema(registry: &Registry) -> Value {
     schema::of(&Language::of(registry, &crate::constructs::all()))
 }
 
-/// The folder that the names of files are relative to: the one that holds `stacks/`, where the stack lies in a folder of
-/// that name, and otherwise the stack's own.
+/// The folder that the names of files are relative to: the one that holds `stacks/`, where the stack lies in a folder
+/// of that name, and otherwise the stack's own.
 fn project_root(path: &Path) -> PathBuf {
     let here = || PathBuf::from(".");
     let own = path.parent().filter(|p| !p.as_os_str().is_empty()).map_or_else(here, Path::to_path_buf);

@@ -13,7 +13,7 @@ use super::node::{Item, Node};
 use super::scopes::Scopes;
 use super::shape::{Shape, each_extended};
 use super::source::{Place, Sources};
-use super::substitute::{is_reference, substitute};
+use super::substitute::{UNREAD, is_reference, substitute};
 use crate::aws::facts;
 use crate::graph::template::{self, Part};
 use crate::graph::{Address, Reference};
@@ -44,23 +44,17 @@ enum Meaning {
 impl Names<'_, '_> {
     /// Resolves bare names and zones in a block's attributes.
     pub fn resolve(&self, block: &mut Block, shape: Shape<'_>, report: &mut Report) {
-        let mut bad = BTreeSet::new();
         let Item::Table(table) = &mut block.node.item else { return };
         for entry in &mut table.entries {
             let Some(shape) = shape.property(&entry.key) else { continue };
-            let before = report.errors();
             let names = ["x-reference", "x-zone", "x-file", "x-files"];
             each_extended(&mut entry.node, shape, &names, &mut |node, extension, value| match extension {
                 "x-zone" => self.zone(node, report),
                 "x-file" | "x-files" if self.constructs.is_empty() || value == "text" => {}
-                "x-file" | "x-files" => self.into_document(node, report),
+                "x-file" | "x-files" => self.fill_document(node, report),
                 _ => self.bare_name(node, value, report),
             });
-            if report.errors() > before {
-                bad.insert(entry.key.clone());
-            }
         }
-        block.bad.extend(bad);
     }
 
     fn zone(&self, node: &mut Node, report: &mut Report) {
@@ -93,7 +87,7 @@ impl Names<'_, '_> {
         .into_iter()
         .filter_map(|target| target.split_once('.'))
         .collect();
-        let Some(&(kind, attribute)) = targets.first() else { return };
+        let Some(&(kind, _)) = targets.first() else { return };
         for &(kind, attribute) in &targets {
             match self.meaning(kind, name) {
                 Meaning::Resource(address) | Meaning::Broken(address) => {
@@ -105,10 +99,7 @@ impl Names<'_, '_> {
             }
         }
         report.error(self.no_such(kind, name, node.place));
-        // What is checked later finds a reference in its place: something not known yet.
-        if is_reference(&format!("{kind}.{name}.{attribute}")) {
-            node.item = Item::Text(format!("${{{kind}.{name}.{attribute}}}"));
-        }
+        node.item = Item::Text(UNREAD.to_owned());
     }
 
     fn meaning(&self, kind: &str, name: &str) -> Meaning {
@@ -162,9 +153,9 @@ impl Names<'_, '_> {
     }
 
     /// Puts what constructs export into documents, as part of their structure: a list in place of a text.
-    fn into_document(&self, node: &mut Node, report: &mut Report) {
+    fn fill_document(&self, node: &mut Node, report: &mut Report) {
         if let Item::Table(table) = &mut node.item {
-            return table.entries.iter_mut().for_each(|entry| self.into_document(&mut entry.node, report));
+            return table.entries.iter_mut().for_each(|entry| self.fill_document(&mut entry.node, report));
         }
         let Some(Ok(document)) = node.text().filter(|text| text.contains("${")).map(serde_json::from_str) else {
             return;

@@ -27,7 +27,8 @@ const VPC: &str = "[vpc.main]\ncidr = \"10.0.0.0/16\"\n\n";
 #[test]
 fn names_zones_defaults_and_tags_are_filled_in() {
     let stack = good(&format!(
-        "{VPC}[tags]\nTeam = \"platform\"\nCost = 7\n\n[subnet.a]\nvpc = \"main\"\ncidr = \"10.0.0.0/24\"\nzone = \"b\"\n\
+        "{VPC}[tags]\nTeam = \"platform\"\nCost = 7\n\n[subnet.a]\nvpc = \"main\"\ncidr = \"10.0.0.0/24\"\n\
+         zone = \"b\"\n\
          tags = {{ Team = \"web\" }}\n\n[paper.a_long_name_indeed]\nsubnets = [\"a\", \"subnet-0123456789abcdef0\"]\n"
     ));
     assert_eq!(attribute(&stack, "subnet.a", "vpc"), "${vpc.main.id}");
@@ -76,9 +77,11 @@ fn constructs_expand_and_stand_for_what_they_made() {
 
 #[test]
 fn the_nearest_variable_wins_and_keeps_its_type() {
-    let text = "[vars]\non = false\nmany = [\"10.1.0.0/16\"]\nrange = { description = \"the range\", type = \"string\" }\n\
+    let text = "[vars]\non = false\nmany = [\"10.1.0.0/16\"]\n\
+         range = { description = \"the range\", type = \"string\" }\n\
                 third = \"${vars.range} and more\"\n\n\
-                [vpc.main]\ncidr = \"${vars.range}\"\ndns_support = \"${vars.on}\"\nsecondary_cidrs = \"${vars.many}\"\n\
+                [vpc.main]\ncidr = \"${vars.range}\"\ndns_hostnames = \"${vars.on}\"\n\
+         secondary_cidrs = \"${vars.many}\"\n\
                 tags = { Note = \"in ${self.region}: ${vars.third}\" }\n\n\
                 [env.prod.vars]\nrange = \"10.3.0.0/16\"\non = true\n";
     let options = Options {
@@ -89,7 +92,7 @@ fn the_nearest_variable_wins_and_keeps_its_type() {
     };
     let stack = good_with(text, &options);
     assert_eq!(attribute(&stack, "vpc.main", "cidr"), "10.3.0.0/16");
-    assert_eq!(attribute(&stack, "vpc.main", "dns_support"), false);
+    assert_eq!(attribute(&stack, "vpc.main", "dns_hostnames"), false);
     assert_eq!(attribute(&stack, "vpc.main", "secondary_cidrs"), json!(["10.4.0.0/16", "10.5.0.0/16"]));
     let tags = attribute(&stack, "vpc.main", "tags");
     assert_eq!(tags["Note"], "in eu-west-2: 10.3.0.0/16 and more");
@@ -101,14 +104,14 @@ fn the_nearest_variable_wins_and_keeps_its_type() {
 fn an_environment_changes_adds_and_removes() {
     let text = format!(
         "{VPC}[vpc.other]\ncidr = \"10.9.0.0/16\"\n\n[env.dev]\nremove = [\"vpc.other\"]\nregion = \"us-east-1\"\n\n\
-         [env.dev.vpc.main]\ndns_support = false\n\n[env.dev.vpc.third]\ncidr = \"10.8.0.0/16\"\n"
+         [env.dev.vpc.main]\ndns_hostnames = false\n\n[env.dev.vpc.third]\ncidr = \"10.8.0.0/16\"\n"
     );
     let stack = good_with(&text, &Options { env: Some("dev".into()), ..Options::default() });
     let mut names: Vec<_> = stack.graph.resources().iter().map(|r| r.address.as_str()).collect();
     names.sort_unstable();
     assert_eq!(names, ["vpc.main", "vpc.third"]);
     assert_eq!(stack.region, "us-east-1");
-    assert_eq!(attribute(&stack, "vpc.main", "dns_support"), false);
+    assert_eq!(attribute(&stack, "vpc.main", "dns_hostnames"), false);
     assert_eq!(attribute(&stack, "vpc.main", "cidr"), "10.0.0.0/16");
     let base = good(&text);
     assert_eq!((base.graph.resources().len(), base.region.as_str()), (2, "eu-west-2"));
