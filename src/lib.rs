@@ -10,5 +10,6 @@ pub mod kinds;
 pub mod local;
 pub mod net;
 pub mod plan;
+pub mod simulated;
 pub mod stack;
 pub mod state;

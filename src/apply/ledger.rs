@@ -1,6 +1,6 @@
 //! Where the executor keeps what it knows.
 
-use crate::state::{Record, State, StateError, Writer};
+use crate::state::{Memory, Record, State, StateError, Writer};
 
 /// Where the executor keeps what it knows. A noted record counts at once in memory; it is safe after the next sync.
 pub trait Ledger {
@@ -31,34 +31,17 @@ impl Ledger for Writer {
     }
 }
 
-/// A ledger that is never written down: for looking ahead, and for simulated runs.
-#[derive(Debug)]
-pub struct MemoryLedger {
-    state: State,
-}
-
-impl MemoryLedger {
-    /// A ledger that begins with this state.
-    pub fn new(state: State) -> Self {
-        Self { state }
-    }
-
-    /// The state it came to.
-    pub fn into_state(self) -> State {
-        self.state
-    }
-}
-
-impl Ledger for MemoryLedger {
+impl Ledger for Memory {
     fn state(&self) -> &State {
-        &self.state
+        Memory::state(self)
     }
 
     fn note(&mut self, record: Record) {
-        self.state.take(&record);
+        Memory::note(self, record);
     }
 
     fn sync(&mut self) -> Result<(), StateError> {
+        Memory::sync(self);
         Ok(())
     }
 }

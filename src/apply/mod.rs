@@ -8,5 +8,5 @@ mod settle;
 
 pub use event::{Event, Report, StepName};
 pub use execute::{Execution, Options, Stop, execute};
-pub use ledger::{Ledger, MemoryLedger};
+pub use ledger::Ledger;
 pub use settle::{Settled, settle};

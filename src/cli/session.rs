@@ -5,7 +5,7 @@ use std::path::Path;
 use super::failure::Failure;
 use super::options::{CloudName, PlanOptions, StackOptions};
 use super::{project, render};
-use crate::apply::{self, Ledger};
+use crate::apply;
 use crate::aws::{Aws, Connect};
 use crate::cloud::Cloud;
 use crate::graph::Graph;
@@ -13,7 +13,7 @@ use crate::kinds::{AwsCloud, Registry};
 use crate::local::Local;
 use crate::plan::{self, Inputs, Mode, Observations, Plan};
 use crate::stack::Stack;
-use crate::state::{Holder, Record, State, Store, Writer};
+use crate::state::{Holder, Memory, Record, State, Store, Writer};
 
 /// One stack, in one cloud.
 pub struct Session {
@@ -97,10 +97,10 @@ impl Session {
             anstream::eprintln!("{}", render::style::note(BYGONE));
             bygone(&state).iter().for_each(|record| state.take(record));
         }
-        let mut ledger = apply::MemoryLedger::new(state);
+        let mut ledger = Memory::new(state);
         apply::settle(&self.cloud, &mut ledger).await?;
         self.moves(ledger.state()).into_iter().for_each(|record| ledger.note(record));
-        Ok(Some(ledger.into_state()))
+        Ok(Some(ledger.state().clone()))
     }
 
     /// Opens the state for writing and settles what earlier runs left unresolved, saying so.

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use super::all;
 use super::testing::{addresses, blocks, expand_in};
 use crate::graph::template;
+use crate::kinds::Registry;
+use crate::stack::{Options, load};
 
 fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(folder);
@@ -80,5 +82,19 @@ fn the_shipped_documents_allow_nothing_mutating_on_everything() {
                 assert!(reads.contains(&action.as_str()), "{name}: {action} is allowed on everything");
             }
         }
+    }
+}
+
+#[test]
+fn the_shipped_stacks_load_without_an_error_or_a_warning() {
+    let registry = Registry::new();
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    for (name, env) in
+        [("ecs-poc", None), ("ecs-poc", Some("staging")), ("minimal", None), ("production-network", None)]
+    {
+        let path = root.join(format!("stacks/{name}.toml"));
+        let options = Options { env: env.map(str::to_owned), ..Options::default() };
+        let stack = load(&path, &options, &registry).unwrap_or_else(|problems| panic!("{name} {env:?}: {problems}"));
+        assert!(stack.warnings.is_empty(), "{name}: {:?}", stack.warnings);
     }
 }

@@ -10,29 +10,6 @@ use std::path::{Path, PathBuf};
 
 use super::{Record, StateError};
 
-/// Where records go. Returning from [`Log::append`] means that they are safe.
-pub trait Log: Send {
-    /// Appends records, all in one write and one sync.
-    ///
-    /// # Errors
-    /// Where they cannot be made safe. Nothing may be sent to a cloud then.
-    fn append(&mut self, records: &[Record]) -> Result<(), StateError>;
-}
-
-/// A journal in memory, for simulated runs.
-#[derive(Debug, Default)]
-pub struct MemoryLog {
-    /// What was appended.
-    pub records: Vec<Record>,
-}
-
-impl Log for MemoryLog {
-    fn append(&mut self, records: &[Record]) -> Result<(), StateError> {
-        self.records.extend_from_slice(records);
-        Ok(())
-    }
-}
-
 /// A journal in a file.
 #[derive(Debug)]
 pub struct Journal {
@@ -71,10 +48,12 @@ impl Journal {
         self.whole = 0;
         self.file.sync_data().map_err(StateError::io("sync", &self.path))
     }
-}
 
-impl Log for Journal {
-    fn append(&mut self, records: &[Record]) -> Result<(), StateError> {
+    /// Appends records, all in one write and one sync. Returning means that they are safe.
+    ///
+    /// # Errors
+    /// Where they cannot be made safe. Nothing may be sent to a cloud then.
+    pub fn append(&mut self, records: &[Record]) -> Result<(), StateError> {
         self.buffer.clear();
         for record in records {
             encode(record, &mut self.buffer)

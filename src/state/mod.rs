@@ -3,6 +3,7 @@
 
 mod journal;
 mod lock;
+mod memory;
 mod store;
 
 use std::collections::BTreeMap;
@@ -10,8 +11,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use journal::{Journal, Log, MemoryLog};
+pub use journal::Journal;
 pub use lock::{Holder, Lock};
+pub use memory::Memory;
 pub use store::{Store, Writer, sha256};
 
 use crate::graph::{Address, Attributes};

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{FORMAT_VERSION, Holder, Journal, Lock, Log, Record, State, StateError, journal};
+use super::{FORMAT_VERSION, Holder, Journal, Lock, Record, State, StateError, journal};
 
 /// How many former snapshots are kept.
 const HISTORY: usize = 50;

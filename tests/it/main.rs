@@ -3,7 +3,10 @@
 #[macro_use]
 mod support;
 
+mod stack;
+
 mod kinds;
 mod language;
 mod lifecycle;
 mod local;
+mod planner;

@@ -200,7 +200,7 @@ async fn flow_log(emulator: Emulator) {
         "interval_seconds": 60,
     });
     match emulator {
-        Emulator::Moto => {
+        Emulator::Moto | Emulator::Together => {
             life(&cloud, "flow_log", to_group, &[json!({ "tags": { "Team": "platform" } })]).await;
             life(&cloud, "flow_log", by_choice, &[]).await;
         }
@@ -223,7 +223,9 @@ async fn key_pair(emulator: Emulator) {
     let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f me@home";
     let pair = json!({ "name": unique("key"), "public_key": key });
     match emulator {
-        Emulator::Moto => life(&cloud, "key_pair", pair, &[json!({ "tags": { "Team": "platform" } })]).await,
+        Emulator::Moto | Emulator::Together => {
+            life(&cloud, "key_pair", pair, &[json!({ "tags": { "Team": "platform" } })]).await
+        }
         // ministack keeps no tags of key pairs, so none is found by its token.
         Emulator::Ministack => {
             let mut made = make(&cloud, "key_pair", pair).await;
