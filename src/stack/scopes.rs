@@ -49,6 +49,7 @@ pub struct Scopes<'a> {
     stacks: BTreeMap<String, Result<Attributes, String>>,
     told: BTreeSet<String>,
     depth: usize,
+    too_deep: bool,
 }
 
 impl<'a> Scopes<'a> {
@@ -77,6 +78,7 @@ impl<'a> Scopes<'a> {
             stacks: BTreeMap::new(),
             told: BTreeSet::new(),
             depth: 0,
+            too_deep: false,
         };
         for name in options.vars.keys().filter(|name| !scopes.declared.contains_key(*name)) {
             report.error(
@@ -236,8 +238,13 @@ impl<'a> Scopes<'a> {
         let given = self.options.vars.get(name).map(|text| (text, format!("--var {name}=…")));
         let given =
             given.or_else(|| self.options.environment.get(name).map(|text| (text, format!("COFFERDAM_VAR_{name}"))));
-        let value_kind = kind.or_else(|| default.as_ref().and_then(|node| kind_of(node).map(str::to_owned)));
         if let Some((text, origin)) = given {
+            // Without a declared type it is the default's.
+            let value_kind = kind.or_else(|| {
+                let node = default.as_mut()?;
+                self.fill(node, sources, report);
+                kind_of(node).map(str::to_owned)
+            });
             return match parse_given(text, value_kind.as_deref()) {
                 Some(value) => Some(template::escape_value(&value)),
                 None => {
@@ -258,14 +265,16 @@ impl<'a> Scopes<'a> {
             return None;
         };
         if self.depth > DEEPEST {
-            report.error(
-                Finding::at(node.place, format!("the variable `{name}` is more than {DEEPEST} variables away"))
-                    .help("let variables name fewer others in a row"),
-            );
+            if !std::mem::replace(&mut self.too_deep, true) {
+                report.error(
+                    Finding::at(node.place, format!("the variable `{name}` is more than {DEEPEST} variables away"))
+                        .help("let variables name fewer others in a row"),
+                );
+            }
             return None;
         }
         self.fill(node, sources, report);
-        if let (Some(wanted), Some(found)) = (value_kind.as_deref(), kind_of(node))
+        if let (Some(wanted), Some(found)) = (kind.as_deref(), kind_of(node))
             && wanted != found
             && !(wanted == "number" && found == "integer")
             && !template::is_unknown(&node.value())

@@ -65,7 +65,7 @@ told! {
          cidr = \"${vars.range}\"\n";
     variables_in_a_circle: "[vars]\na = \"${vars.b}\"\nb = \"${vars.a}\"\n";
     variables_too_deep: chain(100, |next| format!("${{vars.v{next}}}"));
-    variables_too_large: chain(40, |next| format!("${{vars.v{next}}}${{vars.v{next}}}"));
+    variables_too_large: chain(25, |next| format!("${{vars.v{next}}}${{vars.v{next}}}"));
     list_inside_a_text: "[vars]\nmany = [\"a\"]\n\n[outputs]\nx = \"all: ${vars.many}\"\n";
     unclosed_reference: with_vpc("[outputs]\nid = \"${vpc.main.id\"\n");
     toml_syntax: "[vpc.main\ncidr = 10.0.0.0/16\n";
