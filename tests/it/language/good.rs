@@ -242,6 +242,13 @@ fn the_shipped_stacks_are_good() {
 }
 
 #[test]
+fn editors_have_the_schema_of_this_version() {
+    let shipped = include_str!("../../../stacks/.schema.json");
+    let shipped: Value = serde_json::from_str(shipped).expect("the shipped schema is JSON");
+    assert!(shipped == schema(&Registry::new()), "the language changed: run `make schema`");
+}
+
+#[test]
 fn large_stacks_are_read_in_time_that_grows_with_them() {
     let mut text = format!("{VPC}[vars]\nzone = \"a\"\n\n");
     for i in 0..250 {
@@ -265,6 +272,8 @@ fn the_schema_has_every_kind_with_its_help() {
     let overlay = &schema["properties"]["env"]["additionalProperties"]["properties"]["subnet"];
     assert_eq!(overlay["patternProperties"]["^[A-Za-z0-9_-]+$"]["$ref"], "#/definitions/subnet.overlay");
     assert!(schema["definitions"]["subnet.overlay"].get("required").is_none());
+    let inner = &schema["definitions"]["capacity.Size.overlay"];
+    assert!(inner["properties"]["max"].is_object() && inner.get("required").is_none(), "{inner}");
     // Every reference inside the schema has its target.
     let text = schema.to_string();
     for target in text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
