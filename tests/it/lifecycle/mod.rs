@@ -4,6 +4,8 @@
 //! each change, sees it planned for the right address with the right action, applies it and sees an empty plan again;
 //! makes each drift behind the tool's back, sees it found, and repaired; and destroys everything.
 
+mod dns;
+mod identity;
 mod network;
 
 use std::collections::BTreeSet;
@@ -17,15 +19,18 @@ use serde_json::Value;
 
 use crate::support::Emulator;
 
+/// A change of a stack's text: what is replaced, by what, and the action that is planned.
+pub type Change = (&'static str, &'static str, &'static str);
+
 /// A stack and what is done to it.
 pub struct Case {
     /// Its text; `{u}` stands for something unique.
     pub stack: String,
     /// The resource that the case is about.
     pub address: &'static str,
-    /// Changes to the text, each on top of those before: what is replaced, by what, and the action that is planned.
-    pub changes: Vec<(&'static str, &'static str, &'static str)>,
-    /// Attributes that somebody changes behind the tool's back, by the kind's own update.
+    /// Changes to the text, each on top of those before.
+    pub changes: Vec<Change>,
+    /// Attributes that somebody changes behind the tool's back, by the kind's own update; `{u}` as in the stack.
     pub drifts: Vec<(&'static str, Value)>,
 }
 
@@ -50,6 +55,11 @@ impl Project {
         let head = format!("name = \"{}\"\nregion = \"eu-west-2\"\n", self.name);
         let text = head + &stack.replace("{u}", &self.name);
         std::fs::write(self.path("stack.toml"), text).expect("the stack is written");
+    }
+
+    /// A value with something unique for `{u}`.
+    fn unique(&self, value: &Value) -> Value {
+        serde_json::from_str(&value.to_string().replace("{u}", &self.name)).expect("JSON")
     }
 
     /// A file of the project.
@@ -169,6 +179,7 @@ pub async fn run(emulator: Emulator, case: Case) {
     }
 
     for (attribute, value) in &case.drifts {
+        let value = project.unique(value);
         project.change_behind(case.address, attribute, value.clone()).await;
         let output = project.run(&["drift", "--json", "--detailed-exitcode"]);
         let told = text(&output.stdout);
