@@ -5,7 +5,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::ledger::Ledger;
-use crate::cloud::{Cloud, CloudError, CreateRequest, FIRST_PAUSE, Known, Lost, Observed, VISIBILITY, longer};
+use crate::cloud::{Cloud, CloudError, CreateRequest, FIRST_PAUSE, Known, Lost, Observed, longer};
 use crate::graph::{Address, Identity};
 use crate::state::{Entry, Intent, Operation, Record, State, StateError};
 
@@ -108,7 +108,7 @@ async fn find(cloud: &dyn Cloud, intent: &Intent) -> Result<Option<Observed>, Cl
     let mut pause = FIRST_PAUSE;
     loop {
         let found = cloud.find(kind, &lost).await?;
-        if found.is_some() || is_natural || began.elapsed() >= VISIBILITY {
+        if found.is_some() || is_natural || began.elapsed() >= cloud.visibility() {
             return Ok(found);
         }
         tokio::time::sleep(pause).await;
