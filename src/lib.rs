@@ -2,11 +2,14 @@
 
 pub mod apply;
 pub mod aws;
+pub mod cli;
 pub mod cloud;
 pub mod constructs;
 pub mod graph;
 pub mod kinds;
+pub mod local;
 pub mod net;
 pub mod plan;
 pub mod simulated;
+pub mod stack;
 pub mod state;

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use serde_json::Value;
 
 use crate::graph::{Attributes, Problem, template};
@@ -29,7 +29,16 @@ pub fn check_cidr(
     lengths: RangeInclusive<u8>,
     problems: &mut Vec<Problem>,
 ) -> Option<Ipv4Net> {
-    let value = attributes.get(name)?;
+    check_cidr_value(attributes.get(name)?, name, lengths, problems)
+}
+
+/// Checks a value that is a range, at this path, unless a reference stands in it, and gives the range.
+pub fn check_cidr_value(
+    value: &Value,
+    path: &str,
+    lengths: RangeInclusive<u8>,
+    problems: &mut Vec<Problem>,
+) -> Option<Ipv4Net> {
     let Value::String(text) = value else { return None };
     if template::is_unknown(value) {
         return None;
@@ -38,15 +47,40 @@ pub fn check_cidr(
         Ok(net) if !lengths.contains(&net.prefix_len()) => {
             let (from, to) = (lengths.start(), lengths.end());
             problems.push(
-                Problem::at(name, format!("`{text}` is a /{}, and AWS takes /{from} to /{to}", net.prefix_len()))
+                Problem::at(path, format!("`{text}` is a /{}, and AWS takes /{from} to /{to}", net.prefix_len()))
                     .help("choose another length"),
             );
             None
         }
         Ok(net) => Some(net),
         Err(problem) => {
-            problems.push(Problem { path: vec![name.to_owned()], ..problem });
+            problems.push(Problem { path: Problem::at(path, "").path, ..problem });
             None
         }
     }
+}
+
+/// Whether two ranges share an address.
+pub fn overlap(one: Ipv4Net, other: Ipv4Net) -> bool {
+    one.contains(&other) || other.contains(&one)
+}
+
+/// What is wrong with a text that shall be an IPv4 or IPv6 range.
+pub fn range_problem(path: &str, text: &str) -> Option<Problem> {
+    match text.parse::<IpNet>() {
+        Ok(net) if net.addr() != net.network() => Some(
+            Problem::at(path, format!("`{text}` has host bits set"))
+                .help(format!("the range that holds it is \"{}\"", net.trunc())),
+        ),
+        Ok(_) => None,
+        Err(_) => Some(
+            Problem::at(path, format!("`{text}` is no address range"))
+                .help("write it as address/length: \"10.0.0.0/16\", \"0.0.0.0/0\" for everything"),
+        ),
+    }
+}
+
+/// A range of either version in its usual spelling, as AWS returns it; anything else stays as it is.
+pub fn spelled(text: &str) -> String {
+    text.parse::<IpNet>().map_or_else(|_| text.to_owned(), |net| net.to_string())
 }

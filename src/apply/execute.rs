@@ -15,57 +15,14 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::event::{Event, Report, StepName};
+use super::ledger::Ledger;
 use crate::cloud::{
     Cloud, CloudError, CreateRequest, Created, ErrorClass, FIRST_PAUSE, Known, Lost, Observed, Phase, Progress,
     UpdateRequest, VISIBILITY, longer,
 };
 use crate::graph::{Address, Attributes, Need, Reference, template};
 use crate::plan::{Action, Mode, Plan, StepKind, Steps, Verb};
-use crate::state::{Entry, Intent, Memory, Operation, Record, State, StateError, Writer, sha256};
-
-/// Where the executor keeps what it knows. A noted record counts at once in memory; it is safe after the next sync.
-pub trait Ledger {
-    /// The state as it is now.
-    fn state(&self) -> &State;
-
-    /// Takes a record in.
-    fn note(&mut self, record: Record);
-
-    /// Makes every noted record safe.
-    ///
-    /// # Errors
-    /// Where that cannot be done; nothing may be sent then.
-    fn sync(&mut self) -> Result<(), StateError>;
-}
-
-impl Ledger for Writer {
-    fn state(&self) -> &State {
-        Writer::state(self)
-    }
-
-    fn note(&mut self, record: Record) {
-        Writer::note(self, record);
-    }
-
-    fn sync(&mut self) -> Result<(), StateError> {
-        Writer::sync(self)
-    }
-}
-
-impl Ledger for Memory {
-    fn state(&self) -> &State {
-        Memory::state(self)
-    }
-
-    fn note(&mut self, record: Record) {
-        Memory::note(self, record);
-    }
-
-    fn sync(&mut self) -> Result<(), StateError> {
-        Memory::sync(self);
-        Ok(())
-    }
-}
+use crate::state::{Entry, Intent, Operation, Record, State, StateError, sha256};
 
 /// How far the user wants to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]

@@ -2,9 +2,11 @@
 
 mod event;
 mod execute;
+mod ledger;
 pub mod limiter;
 mod settle;
 
 pub use event::{Event, Report, StepName};
-pub use execute::{Execution, Ledger, Options, Stop, execute};
-pub use settle::{SettleError, Settled, settle};
+pub use execute::{Execution, Options, Stop, execute};
+pub use ledger::Ledger;
+pub use settle::{Settled, settle};

@@ -4,5 +4,5 @@ mod call;
 mod clients;
 pub mod facts;
 
-pub use call::{CallCounts, Calls};
+pub use call::{CallCounts, Calls, item_error};
 pub use clients::{Aws, Connect, ConnectError};

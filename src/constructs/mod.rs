@@ -1,5 +1,13 @@
 //! Constructs: blocks that expand into resources below their own address.
 
+mod below;
+mod capacity;
+mod network;
+#[cfg(test)]
+mod shipped;
+#[cfg(test)]
+mod testing;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
@@ -7,7 +15,7 @@ use serde_json::Value;
 use crate::graph::{Address, Attributes, Problem, Resource, Scope};
 
 /// What a construct is expanded from.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Input<'a> {
     /// Its own address, `network.main`.
     pub address: &'a Address,
@@ -17,12 +25,16 @@ pub struct Input<'a> {
     pub scope: &'a Scope,
     /// Every block that the stack declares, kinds and constructs alike.
     pub declared: &'a BTreeSet<Address>,
+    /// The attributes of every declared block, in the form of `attributes`: for what depends on siblings, such as the
+    /// one list of capacity providers that a cluster has.
+    pub blocks: &'a BTreeMap<Address, Attributes>,
 }
 
 /// What a construct expands to. Tags and names are filled in by the stack language, as for resources written by hand.
 #[derive(Debug, Default)]
 pub struct Expansion {
-    /// Resources below the construct's address.
+    /// Resources below the construct's address. What several constructs share stands below the thing they share it
+    /// for (`cluster.main/cluster_capacity.main`), and the first of them in address order gives it.
     pub resources: Vec<Resource>,
     /// Attributes of the construct that references may name, in the desired space: `vpc_id` →
     /// `"${network.main/vpc.main.id}"`, `private_subnet_ids` → a list of such.
@@ -52,5 +64,8 @@ pub trait Construct: Send + Sync {
 
 /// Every construct. One line each.
 pub fn all() -> Vec<Box<dyn Construct>> {
-    vec![]
+    vec![
+        Box::new(capacity::CapacityConstruct), //
+        Box::new(network::NetworkConstruct),
+    ]
 }

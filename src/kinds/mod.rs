@@ -1,8 +1,37 @@
 //! Resource kinds of AWS: one file a kind, one line of registration each.
 
+mod ami;
+mod autoscaling_group;
+mod capacity_provider;
+mod cluster;
+mod cluster_capacity;
+mod dns_record;
+mod dns_values;
+pub mod document;
 pub mod ec2;
+mod ecs;
+mod elastic_ip;
+mod flow_log;
+mod hosted_zone;
+pub mod iam;
+mod instance_profile;
+mod internet_gateway;
+mod key_pair;
+mod launch_template;
+mod log_group;
+mod nat_gateway;
+mod policy;
+mod repository;
+mod role;
+pub mod route53;
+mod route_table;
+mod rules;
+mod security_group;
 mod subnet;
+mod trust;
 mod vpc;
+mod vpc_endpoint;
+mod zones;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,7 +43,8 @@ use serde_json::Value;
 
 use crate::aws::Aws;
 use crate::cloud::{
-    Cloud, CloudError, CreateRequest, Created, Known, Lost, Observed, Phase, Progress, TOKEN_TAG, UpdateRequest,
+    ADDRESS_TAG, Cloud, CloudError, CreateRequest, Created, ENV_TAG, Known, Lost, Observed, Phase, Progress, STACK_TAG,
+    TOKEN_TAG, UpdateRequest,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Problem, ReplaceOrder, Scope};
 
@@ -92,8 +122,34 @@ pub struct Actions {
 }
 
 /// Every kind. One line each.
+#[rustfmt::skip]
 fn all() -> Vec<Box<dyn Kind>> {
-    vec![Box::new(vpc::VpcKind), Box::new(subnet::SubnetKind)]
+    vec![
+        Box::new(ami::AmiKind),
+        Box::new(autoscaling_group::AutoscalingGroupKind::default()),
+        Box::new(capacity_provider::CapacityProviderKind),
+        Box::new(cluster::ClusterKind),
+        Box::new(cluster_capacity::ClusterCapacityKind),
+        Box::new(dns_record::DnsRecordKind::default()),
+        Box::new(elastic_ip::ElasticIpKind),
+        Box::new(flow_log::FlowLogKind),
+        Box::new(hosted_zone::HostedZoneKind::default()),
+        Box::new(instance_profile::InstanceProfileKind),
+        Box::new(internet_gateway::InternetGatewayKind),
+        Box::new(key_pair::KeyPairKind),
+        Box::new(launch_template::LaunchTemplateKind),
+        Box::new(log_group::LogGroupKind),
+        Box::new(nat_gateway::NatGatewayKind),
+        Box::new(policy::PolicyKind),
+        Box::new(repository::RepositoryKind),
+        Box::new(role::RoleKind),
+        Box::new(route_table::RouteTableKind),
+        Box::new(security_group::SecurityGroupKind),
+        Box::new(subnet::SubnetKind),
+        Box::new(vpc::VpcKind),
+        Box::new(vpc_endpoint::VpcEndpointKind),
+        Box::new(zones::ZonesKind),
+    ]
 }
 
 /// The kinds and what is known of each, by name.
@@ -283,15 +339,35 @@ pub fn tag_changes(request: &UpdateRequest) -> (Tags, Vec<String>) {
     (set, removed)
 }
 
+/// Whether something of the wanted name was made for this address of this stack: its ownership tags say so.
+pub fn is_own(observed: &Observed, request: &CreateRequest) -> bool {
+    let have = tags_of(&observed.attributes);
+    let want = tags_of(&request.attributes);
+    [STACK_TAG, ENV_TAG, ADDRESS_TAG].iter().all(|key| have.get(*key) == want.get(*key))
+}
+
 /// A string attribute.
 pub fn text<'a>(attributes: &'a Attributes, name: &str) -> &'a str {
     attributes.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Whether something of a fixed name that was found carries the ownership tags of these attributes: the same stack,
+/// environment and address. What does not is somebody else's.
+pub fn is_owned(attributes: &Attributes, found: &Tags) -> bool {
+    let wanted = tags_of(attributes);
+    wanted.contains_key(STACK_TAG)
+        && [STACK_TAG, ENV_TAG, ADDRESS_TAG].iter().all(|key| wanted.get(*key) == found.get(*key))
 }
 
 /// Puts what was found into the order of what was wanted, by id.
 pub fn in_order(wanted: &[Known], found: Vec<Observed>) -> Vec<Option<Observed>> {
     let mut by_id: HashMap<String, Observed> = found.into_iter().map(|one| (one.id.clone(), one)).collect();
     wanted.iter().map(|known| by_id.remove(&known.id)).collect()
+}
+
+/// What a kind answers that is only looked up, when it is asked to make or change something.
+pub fn only_looked_up(kind: &str) -> CloudError {
+    CloudError::unexpected(kind, format!("`{kind}` is looked up, and never made, changed or deleted"))
 }
 
 /// Deleting what is gone already is a success.

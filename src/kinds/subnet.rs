@@ -1,12 +1,12 @@
 //! `subnet`: a range of a VPC in one availability zone.
 
 use async_trait::async_trait;
-use aws_sdk_ec2::types::{AttributeBooleanValue, Filter, ResourceType, Subnet as Ec2Subnet, SubnetState};
+use aws_sdk_ec2::types::{AttributeBooleanValue, Filter, ResourceType, Subnet as Ec2Subnet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Actions, Kind, Tags, ec2, gone_is_fine, in_order, spec, typed};
+use super::{Actions, Kind, Tags, ec2, in_order, spec, typed};
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, Phase, Progress, UpdateRequest};
 use crate::graph::{Attributes, KindSpec};
@@ -56,7 +56,7 @@ impl Kind for SubnetKind {
             read: &["ec2:DescribeSubnets"],
             create: &["ec2:CreateSubnet", "ec2:CreateTags", "ec2:ModifySubnetAttribute"],
             update: &["ec2:ModifySubnetAttribute", "ec2:CreateTags", "ec2:DeleteTags"],
-            delete: &["ec2:DeleteSubnet"],
+            delete: &["ec2:DeleteSubnet", "ec2:DescribeNetworkInterfaces"],
         }
     }
 
@@ -105,7 +105,7 @@ impl Kind for SubnetKind {
 
     async fn delete(&self, aws: &Aws, known: &Known) -> Result<(), CloudError> {
         let deleted = aws.calls.write("ec2:DeleteSubnet", || aws.ec2.delete_subnet().subnet_id(&known.id).send()).await;
-        gone_is_fine(deleted.map(|_| ()))
+        ec2::name_blockers(aws, deleted.map(|_| ()), vec![ec2::filter("subnet-id", &known.id)]).await
     }
 
     async fn poll(&self, aws: &Aws, known: &Known, phase: Phase) -> Result<Progress, CloudError> {
@@ -113,29 +113,14 @@ impl Kind for SubnetKind {
             return Ok(Progress::Done(Attributes::new()));
         }
         let found = describe(aws, ec2::filter("subnet-id", &known.id)).await?;
-        Ok(match found.first().and_then(Ec2Subnet::state) {
-            Some(SubnetState::Available) => Progress::Done(Attributes::new()),
-            state => Progress::Pending(state.map_or("visible", |s| s.as_str()).to_owned()),
-        })
+        Ok(ec2::when_available(found.first().and_then(Ec2Subnet::state).map(|state| state.as_str())))
     }
 }
 
 async fn describe(aws: &Aws, filter: Filter) -> Result<Vec<Ec2Subnet>, CloudError> {
-    let mut subnets = Vec::new();
-    let mut next = None;
-    loop {
-        let page = aws
-            .calls
-            .read("ec2:DescribeSubnets", || {
-                aws.ec2.describe_subnets().filters(filter.clone()).set_next_token(next.clone()).send()
-            })
-            .await?;
-        next = page.next_token().map(str::to_owned);
-        subnets.extend(page.subnets.unwrap_or_default());
-        if next.is_none() {
-            return Ok(subnets);
-        }
-    }
+    let call = aws.ec2.describe_subnets().filters(filter);
+    let send = |next| call.clone().set_next_token(next).send();
+    ec2::paged(aws, "ec2:DescribeSubnets", send, |page| (page.subnets, page.next_token)).await
 }
 
 fn observe(subnet: &Ec2Subnet) -> Observed {

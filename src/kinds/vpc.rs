@@ -4,16 +4,15 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType, Tenancy as Ec2Tenancy, Vpc as Ec2Vpc, VpcAttributeName};
+use ipnet::Ipv4Net;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Actions, Kind, Tags, ec2, in_order, spec, typed};
 use crate::aws::Aws;
-use crate::cloud::{
-    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
-};
-use crate::graph::{Attributes, KindSpec};
+use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, Phase, Progress, UpdateRequest};
+use crate::graph::{Attributes, KindSpec, Problem};
 use crate::net;
 
 /// A virtual private cloud.
@@ -60,16 +59,7 @@ pub struct VpcKind;
 #[async_trait]
 impl Kind for VpcKind {
     fn spec(&self) -> KindSpec {
-        KindSpec {
-            replace_on: &["cidr", "tenancy"],
-            outputs: &["arn"],
-            check: |attributes| {
-                let mut problems = Vec::new();
-                net::check_cidr(attributes, "cidr", 16..=28, &mut problems);
-                problems
-            },
-            ..spec::<Vpc>("vpc", "VPC")
-        }
+        KindSpec { replace_on: &["cidr", "tenancy"], outputs: &["arn"], check, ..spec::<Vpc>("vpc", "VPC") }
     }
 
     fn actions(&self) -> Actions {
@@ -84,7 +74,7 @@ impl Kind for VpcKind {
                 "ec2:CreateTags",
                 "ec2:DeleteTags",
             ],
-            delete: &["ec2:DeleteVpc"],
+            delete: &["ec2:DeleteVpc", "ec2:DescribeNetworkInterfaces"],
         }
     }
 
@@ -138,11 +128,14 @@ impl Kind for VpcKind {
 
     async fn update(&self, aws: &Aws, request: &UpdateRequest) -> Result<(), CloudError> {
         let vpc: Vpc = typed(&request.after)?;
-        if request.changed.contains("dns_support") {
-            set_dns(aws, &request.id, VpcAttributeName::EnableDnsSupport, vpc.dns_support).await?;
-        }
-        if request.changed.contains("dns_hostnames") {
-            set_dns(aws, &request.id, VpcAttributeName::EnableDnsHostnames, vpc.dns_hostnames).await?;
+        let support = (VpcAttributeName::EnableDnsSupport, "dns_support", vpc.dns_support);
+        let hostnames = (VpcAttributeName::EnableDnsHostnames, "dns_hostnames", vpc.dns_hostnames);
+        // Hostnames need support: they come after it and go before it.
+        let order = if vpc.dns_support { [support, hostnames] } else { [hostnames, support] };
+        for (name, attribute, on) in order {
+            if request.changed.contains(attribute) {
+                set_dns(aws, &request.id, name, on).await?;
+            }
         }
         if request.changed.contains("secondary_cidrs") {
             set_secondary_cidrs(aws, &request.id, &vpc).await?;
@@ -153,7 +146,7 @@ impl Kind for VpcKind {
     async fn delete(&self, aws: &Aws, known: &Known) -> Result<(), CloudError> {
         let deleted =
             aws.calls.write("ec2:DeleteVpc", || aws.ec2.delete_vpc().vpc_id(&known.id).send()).await.map(|_| ());
-        super::gone_is_fine(deleted)
+        ec2::name_blockers(aws, deleted, vec![ec2::filter("vpc-id", &known.id)]).await
     }
 
     async fn poll(&self, aws: &Aws, known: &Known, phase: Phase) -> Result<Progress, CloudError> {
@@ -161,11 +154,39 @@ impl Kind for VpcKind {
             return Ok(Progress::Done(Attributes::new()));
         }
         let found = describe(aws, ec2::filter("vpc-id", &known.id)).await?;
-        Ok(match found.first().and_then(Ec2Vpc::state) {
-            Some(aws_sdk_ec2::types::VpcState::Available) => Progress::Done(Attributes::new()),
-            state => Progress::Pending(state.map_or("visible", |s| s.as_str()).to_owned()),
-        })
+        Ok(ec2::when_available(found.first().and_then(Ec2Vpc::state).map(|state| state.as_str())))
     }
+}
+
+fn check(attributes: &Attributes) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let main = attributes.get("cidr").map(|value| ("cidr".to_owned(), value));
+    let others = attributes.get("secondary_cidrs").and_then(Value::as_array).into_iter().flatten().enumerate();
+    let mut taken: Vec<Ipv4Net> = Vec::new();
+    for (path, value) in main.into_iter().chain(others.map(|(n, value)| (format!("secondary_cidrs.{n}"), value))) {
+        let Some(range) = net::check_cidr_value(value, &path, 16..=28, &mut problems) else { continue };
+        if let Some(other) = taken.iter().find(|other| net::overlap(**other, range)) {
+            problems.push(
+                Problem::at(&path, format!("`{range}` overlaps `{other}`")).help("choose a range that is still free"),
+            );
+        }
+        let first = range.addr();
+        if first.is_loopback() || first.is_link_local() || first.is_multicast() || first.octets()[0] == 0 {
+            problems.push(
+                Problem::at(&path, format!("`{range}` has a use of its own, and AWS takes it for no VPC"))
+                    .help("take a private range: within 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16"),
+            );
+        }
+        taken.push(range);
+    }
+    let is_on = |name: &str| attributes.get(name).is_none_or(|value| value != &json!(false));
+    if is_on("dns_hostnames") && !is_on("dns_support") {
+        problems.push(
+            Problem::at("dns_support", "DNS hostnames need DNS support")
+                .help("set dns_hostnames = false too, or leave dns_support on"),
+        );
+    }
+    problems
 }
 
 fn outputs(aws: &Aws, id: &str) -> Attributes {
@@ -173,21 +194,9 @@ fn outputs(aws: &Aws, id: &str) -> Attributes {
 }
 
 async fn describe(aws: &Aws, filter: aws_sdk_ec2::types::Filter) -> Result<Vec<Ec2Vpc>, CloudError> {
-    let mut vpcs = Vec::new();
-    let mut next = None;
-    loop {
-        let page = aws
-            .calls
-            .read("ec2:DescribeVpcs", || {
-                aws.ec2.describe_vpcs().filters(filter.clone()).set_next_token(next.clone()).send()
-            })
-            .await?;
-        next = page.next_token().map(str::to_owned);
-        vpcs.extend(page.vpcs.unwrap_or_default());
-        if next.is_none() {
-            return Ok(vpcs);
-        }
-    }
+    let call = aws.ec2.describe_vpcs().filters(filter);
+    let send = |next| call.clone().set_next_token(next).send();
+    ec2::paged(aws, "ec2:DescribeVpcs", send, |page| (page.vpcs, page.next_token)).await
 }
 
 /// The DNS settings have no batch form: one read each per VPC.
@@ -255,11 +264,8 @@ async fn set_dns(aws: &Aws, id: &str, name: VpcAttributeName, on: bool) -> Resul
 
 /// Makes the secondary ranges what they shall be, from what they are: safe to repeat.
 async fn set_secondary_cidrs(aws: &Aws, id: &str, vpc: &Vpc) -> Result<(), CloudError> {
-    let found = describe(aws, ec2::filter("vpc-id", id)).await?;
-    let Some(current) = found.first() else {
-        return Err(CloudError::new(ErrorClass::NotYet, "ec2:DescribeVpcs", "", format!("{id} is not visible yet")));
-    };
-    let current_cidrs = associated(current);
+    let found = ec2::of_id(describe(aws, ec2::filter("vpc-id", id)).await?, id, Ec2Vpc::vpc_id);
+    let current_cidrs = associated(&found.ok_or_else(|| ec2::not_visible("ec2:DescribeVpcs", id))?);
     for cidr in vpc.secondary_cidrs.iter().filter(|cidr| !current_cidrs.contains_key(*cidr)) {
         aws.calls
             .create("ec2:AssociateVpcCidrBlock", || {
@@ -277,4 +283,31 @@ async fn set_secondary_cidrs(aws: &Aws, id: &str, vpc: &Vpc) -> Result<(), Cloud
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_told() {
+        let told = |value: Value| {
+            let Value::Object(map) = value else { return Vec::new() };
+            check(&map).into_iter().map(|problem| (problem.path.join("."), problem.message)).collect::<Vec<_>>()
+        };
+        let one = |path: &str, message: &str| vec![(path.to_owned(), message.to_owned())];
+        assert_eq!(told(json!({ "cidr": "10.0.0.0/16", "secondary_cidrs": ["10.1.0.0/16", "${vars.more}"] })), []);
+        assert_eq!(
+            told(json!({ "cidr": "10.0.0.0/16", "secondary_cidrs": ["10.1.0.0/16", "10.0.8.0/24"] })),
+            one("secondary_cidrs.1", "`10.0.8.0/24` overlaps `10.0.0.0/16`")
+        );
+        assert_eq!(
+            told(json!({ "cidr": "169.254.0.0/24" })),
+            one("cidr", "`169.254.0.0/24` has a use of its own, and AWS takes it for no VPC")
+        );
+        assert_eq!(
+            told(json!({ "cidr": "10.0.0.0/16", "dns_support": false })),
+            one("dns_support", "DNS hostnames need DNS support")
+        );
+    }
 }

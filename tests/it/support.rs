@@ -1,11 +1,13 @@
 //! What the tests share: emulated clouds and the life of one resource.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use cofferdam::aws::{Aws, Connect};
 use cofferdam::cloud::{ADDRESS_TAG, Cloud, CreateRequest, Known, Lost, Phase, Progress, STACK_TAG, UpdateRequest};
 use cofferdam::graph::{Address, Attributes};
 use cofferdam::kinds::AwsCloud;
+use cofferdam::local::{Attached, Endpoints, Local};
 use serde_json::{Value, json};
 
 /// The emulators that kinds are tested against.
@@ -13,28 +15,49 @@ use serde_json::{Value, json};
 pub enum Emulator {
     Moto,
     Ministack,
+    /// Both as `--cloud local` arranges them: ECS from ministack, everything else from moto.
+    Together,
 }
 
 impl Emulator {
-    /// Its endpoint.
-    pub fn endpoint(self) -> String {
-        let name = match self {
-            Emulator::Moto => "COFFERDAM_TEST_MOTO",
-            Emulator::Ministack => "COFFERDAM_TEST_MINISTACK",
+    /// How to reach it. `COFFERDAM_TEST_MOTO` and `COFFERDAM_TEST_MINISTACK` may name the endpoints of emulators that
+    /// run already; otherwise a pair is started, once, for all tests of this process.
+    pub fn connect(self) -> Connect {
+        let named = |name| std::env::var(name).ok();
+        let moto = || named("COFFERDAM_TEST_MOTO").unwrap_or_else(|| emulators().main.clone());
+        let ministack = || named("COFFERDAM_TEST_MINISTACK").unwrap_or_else(|| emulators().ecs.clone());
+        let (endpoint, endpoints) = match self {
+            Emulator::Moto => (moto(), BTreeMap::new()),
+            Emulator::Ministack => (ministack(), BTreeMap::new()),
+            Emulator::Together => (moto(), [("ecs".to_owned(), ministack())].into()),
         };
-        std::env::var(name).unwrap_or_else(|_| panic!("{name} must name the emulator's endpoint"))
+        Connect { region: "eu-west-2".into(), endpoint: Some(endpoint), endpoints, emulated: true }
     }
 
     /// A cloud on it.
     pub async fn cloud(self) -> AwsCloud {
-        let how = Connect {
-            region: "eu-west-2".into(),
-            endpoint: Some(self.endpoint()),
-            emulated: true,
-            ..Connect::default()
-        };
-        AwsCloud::new(Aws::connect(&how, "test", None).await.expect("the emulator answers"))
+        AwsCloud::new(Aws::connect(&self.connect(), "test", None).await.expect("the emulator answers"))
     }
+}
+
+/// The user's own local cloud, whose installation the tests share.
+pub fn local() -> Local {
+    Local::of_user(|name| std::env::var_os(name)).expect("HOME is set")
+}
+
+/// The emulators of this test process, which end with it.
+pub fn emulators() -> &'static Endpoints {
+    static STARTED: OnceLock<Attached> = OnceLock::new();
+    let start = || {
+        // In a thread of its own, for who asks may be inside a runtime already.
+        let thread = std::thread::spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(local().attached(&|line| eprintln!("{line}")))
+        });
+        let started = thread.join().expect("the emulators are started");
+        started.unwrap_or_else(|error| panic!("no emulators to test against: {error}\nhelp: {}", error.help()))
+    };
+    &STARTED.get_or_init(start).endpoints
 }
 
 /// Text that differs on every call, for names.
@@ -42,14 +65,16 @@ pub fn unique(prefix: &str) -> String {
     format!("{prefix}-{}", &uuid::Uuid::new_v4().simple().to_string()[..8])
 }
 
-fn map(value: Value) -> Attributes {
+/// A table of attributes.
+pub fn map(value: Value) -> Attributes {
     match value {
         Value::Object(map) => map,
         other => panic!("{other} is no table of attributes"),
     }
 }
 
-fn canonical(cloud: &AwsCloud, kind: &str, attributes: Attributes) -> Attributes {
+/// Attributes with their defaults, as the engine hands them to a kind.
+pub fn canonical(cloud: &AwsCloud, kind: &str, attributes: Attributes) -> Attributes {
     let spec = cloud.spec(kind).expect("the kind is registered");
     (spec.canonical)(attributes).unwrap_or_else(|problem| panic!("{kind}: {}", problem.message))
 }
@@ -104,6 +129,12 @@ async fn observed(cloud: &AwsCloud, kind: &str, known: &Known) -> Option<Attribu
         }
         observed.attributes
     })
+}
+
+/// Sees that what was made is there and reads back as it was asked for.
+pub async fn reads_back(cloud: &AwsCloud, kind: &str, known: &Known) {
+    let seen = observed(cloud, kind, known).await.unwrap_or_else(|| panic!("{kind} is there"));
+    assert_reads_back(kind, "create", &known.attributes, &seen);
 }
 
 /// Every attribute that the cloud returns must be what was asked for; unset attributes may be anything.
@@ -161,22 +192,11 @@ pub async fn life(cloud: &AwsCloud, kind: &str, attributes: Value, changes: &[Va
                 (_, value) => drop(after.insert(name, value)),
             }
         }
-        let after = canonical(cloud, kind, after);
-        let names: BTreeSet<_> = known.attributes.keys().chain(after.keys()).cloned().collect();
-        let changed = names.into_iter().filter(|n| known.attributes.get(n) != after.get(n)).collect();
-        let update = UpdateRequest {
-            address: known.address.clone(),
-            id: known.id.clone(),
-            before: known.attributes.clone(),
-            after: after.clone(),
-            changed,
-            outputs: known.outputs.clone(),
-            token: uuid::Uuid::new_v4().simple().to_string(),
-        };
+        let update = update_request(cloud, kind, &known, after);
         for _ in 0..2 {
             cloud.update(kind, &update).await.unwrap_or_else(|e| panic!("{kind} update {change}: {e}"));
         }
-        known.attributes = after;
+        known.attributes = update.after;
         known.outputs.extend(settle(cloud, kind, &known, Phase::Updated).await);
         let seen = observed(cloud, kind, &known).await.unwrap_or_else(|| panic!("{kind} is there after {change}"));
         assert_reads_back(kind, &change.to_string(), &known.attributes, &seen);
@@ -190,6 +210,31 @@ pub async fn life(cloud: &AwsCloud, kind: &str, attributes: Value, changes: &[Va
     }
 
     remove(cloud, kind, &known).await;
+}
+
+fn update_request(cloud: &AwsCloud, kind: &str, known: &Known, after: Attributes) -> UpdateRequest {
+    let after = canonical(cloud, kind, after);
+    let names: BTreeSet<_> = known.attributes.keys().chain(after.keys()).cloned().collect();
+    let changed = names.into_iter().filter(|n| known.attributes.get(n) != after.get(n)).collect();
+    UpdateRequest {
+        address: known.address.clone(),
+        id: known.id.clone(),
+        before: known.attributes.clone(),
+        after,
+        changed,
+        outputs: known.outputs.clone(),
+        token: uuid::Uuid::new_v4().simple().to_string(),
+    }
+}
+
+/// Lays attributes over those of a resource, once, and waits until the change took hold.
+pub async fn change(cloud: &AwsCloud, kind: &str, known: &mut Known, attributes: Value) {
+    let mut after = known.attributes.clone();
+    after.extend(map(attributes));
+    let update = update_request(cloud, kind, known, after);
+    cloud.update(kind, &update).await.unwrap_or_else(|e| panic!("{kind} update: {e}"));
+    known.attributes = update.after;
+    known.outputs.extend(settle(cloud, kind, known, Phase::Updated).await);
 }
 
 /// Deletes a resource, twice, and sees it gone.

@@ -1,3 +1,7 @@
 //! The life of each kind, against each emulator that has it.
 
+mod compute;
+mod dns;
+mod ec2;
+mod identity;
 mod network;

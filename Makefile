@@ -1,0 +1,59 @@
+# The main job by name: make plan, make apply, make destroy. `make help` lists everything.
+
+STACK ?= ecs-poc
+CLOUD ?= local
+ENV   ?=
+YES   ?=
+ARGS  ?=
+
+CARGO     := cargo
+COFFERDAM := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug/cofferdam
+OPTIONS    = $(STACK) --cloud $(CLOUD) $(if $(ENV),--env $(ENV)) $(ARGS)
+APPROVAL   = $(if $(filter-out 0,$(YES)),--yes)
+
+.DEFAULT_GOAL := help
+
+.PHONY: build
+build: ## build the binary
+	@$(CARGO) build $(if $(wildcard $(COFFERDAM)),--quiet)
+
+.PHONY: validate
+validate: build ## check the stack without a cloud
+	@$(COFFERDAM) validate $(OPTIONS)
+
+.PHONY: plan
+plan: build ## show what an apply would do
+	@$(COFFERDAM) plan $(OPTIONS)
+
+.PHONY: apply
+apply: build ## make what exists what the stack says
+	@$(COFFERDAM) apply $(OPTIONS) $(APPROVAL)
+
+.PHONY: destroy
+destroy: build ## delete everything of the stack
+	@$(COFFERDAM) destroy $(OPTIONS) $(APPROVAL)
+
+.PHONY: test
+test: ## run all tests (the emulators they need are installed on first use)
+	@$(CARGO) test
+
+.PHONY: bench
+bench: ## measure: inner loops, whole processes, API calls
+	@$(CARGO) bench --profile dev
+	@$(CARGO) test --quiet --test it refresh_calls -- --nocapture
+
+.PHONY: lint
+lint: ## formatting and lints, warnings are errors
+	@$(CARGO) fmt --check
+	@$(CARGO) clippy --all-targets -- -D warnings
+
+.PHONY: schema
+schema: build ## write what is made from the types: editors' JSON Schema, docs/reference.md
+	@$(COFFERDAM) schema --out stacks/.schema.json
+	@$(COFFERDAM) schema --markdown --out docs/reference.md
+
+.PHONY: help
+help: ## this list
+	@echo "make TARGET [STACK=ecs-poc] [CLOUD=local|aws] [ENV=name] [YES=1] [ARGS='…']"
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -1,0 +1,131 @@
+//! `apply`: makes what exists what the stack says.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::approve::approve;
+use super::failure::{Failure, Outcome};
+use super::interrupt;
+use super::options::{PlanOptions, StackOptions};
+use super::progress::Progress;
+use super::render::{self, style};
+use super::session::Session;
+use crate::apply::{Execution, Options, Stop, execute};
+use crate::plan::{Mode, Plan};
+use crate::state::Writer;
+
+/// Plans, asks, and applies
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  cofferdam apply ecs-poc                         to the local cloud
+  cofferdam apply ecs-poc --cloud aws             shows the plan and asks
+  cofferdam apply ecs-poc --cloud aws --yes       in a pipeline
+  cofferdam apply ecs-poc --cloud aws --plan ecs-poc.plan")]
+pub struct Args {
+    #[command(flatten)]
+    stack: StackOptions,
+
+    #[command(flatten)]
+    how: PlanOptions,
+
+    /// Apply this saved plan, as it was shown
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["targets", "replace"])]
+    plan: Option<PathBuf>,
+
+    #[command(flatten)]
+    run: RunOptions,
+}
+
+/// How a plan is carried out.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RunOptions {
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub yes: bool,
+
+    /// Print one JSON object a line: the plan, each event, and the end (documented in docs/json.md)
+    #[arg(long)]
+    pub json: bool,
+
+    /// How many calls may be under way at once
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub slots: u16,
+}
+
+/// Runs the verb.
+pub async fn run(args: &Args) -> Outcome {
+    let session = Session::open(&args.stack).await?;
+    let writer = session.lock("apply").await?;
+    let plan = match &args.plan {
+        None => session.plan(Some(writer.state()), Mode::Apply, &args.how).await?,
+        Some(path) => {
+            let plan = Plan::load(path)?;
+            let scope = crate::cloud::Cloud::scope(&session.cloud);
+            let state = Some(writer.state()).filter(|state| state.serial > 0 || plan.lineage.is_some());
+            plan.fits(state, args.stack.cloud.as_str(), scope.account.as_deref(), &scope.region)?;
+            if plan.inputs_digest != session.stack.inputs_digest {
+                return Err(Failure::new("the stack has changed since the plan was made")
+                    .help("plan again, look at it, and apply the new plan"));
+            }
+            plan
+        }
+    };
+    carry_out(&session, writer, &plan, &args.run, args.plan.is_some(), "apply").await
+}
+
+/// Shows a plan, asks, executes it, and tells how it ended.
+///
+/// # Errors
+/// Where state cannot be kept, or there is nobody to ask.
+pub async fn carry_out(
+    session: &Session,
+    mut writer: Writer,
+    plan: &Plan,
+    how: &RunOptions,
+    approved: bool,
+    verb: &str,
+) -> Outcome {
+    if how.json {
+        println!("{}", render::json::plan(plan));
+    } else {
+        anstream::println!(
+            "{}\n",
+            style::strong(&session.headline(if verb == "apply" { "Apply of" } else { "Destroy of" }))
+        );
+        anstream::print!("{}", render::plan::plan(plan));
+    }
+    let question = format!("{} this?", if verb == "apply" { "Apply" } else { "Destroy" });
+    if plan.has_changes() && !approve(&question, how.yes || approved, session.name)? {
+        writer.close()?;
+        return Err(Failure::new("not approved; nothing was changed"));
+    }
+    let mut progress = Progress::new(how.json, plan);
+    let stop = interrupt::watch();
+    let report = execute(Execution {
+        plan,
+        cloud: &session.cloud,
+        ledger: &mut writer,
+        options: Options { slots: usize::from(how.slots), ..Options::default() },
+        stop: stop.clone(),
+        emit: &mut |event| progress.take(&event),
+    })
+    .await?;
+    progress.end();
+    let interrupted = *stop.borrow() != Stop::No;
+    let state = writer.close()?;
+    if how.json {
+        println!("{}", render::json::report(&report));
+    } else {
+        if plan.has_changes() || !report.is_complete() {
+            anstream::print!("{}", render::report(&report));
+        }
+        if !state.outputs.is_empty() && report.is_complete() {
+            anstream::print!("\n{}\n{}", style::strong("Outputs:"), render::outputs(state.outputs.iter()));
+        }
+        if interrupted && !report.is_complete() {
+            anstream::eprintln!("{}", style::note("stopped as asked; run the same command again to go on"));
+        }
+    }
+    Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}

@@ -1,0 +1,27 @@
+//! Approval: a plan is carried out once somebody has seen it.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use super::failure::Failure;
+use super::options::CloudName;
+use super::render::style;
+
+/// Asks on a terminal. Without one `--yes` is needed; the local cloud needs neither.
+///
+/// # Errors
+/// Where there is nobody to ask.
+pub fn approve(question: &str, yes: bool, cloud: CloudName) -> Result<bool, Failure> {
+    if yes || cloud == CloudName::Local {
+        return Ok(true);
+    }
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Err(
+            Failure::new("there is no terminal to ask on").help("look at the plan and run this again with --yes")
+        );
+    }
+    anstream::eprint!("\n{} Only `yes` is taken as one: ", style::strong(question));
+    let _ = std::io::stderr().flush();
+    let mut line = String::new();
+    let read = std::io::stdin().lock().read_line(&mut line);
+    Ok(read.is_ok() && line.trim() == "yes")
+}

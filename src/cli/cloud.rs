@@ -1,0 +1,68 @@
+//! `cloud`: the emulated AWS on this machine.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::failure::Outcome;
+use super::render::style;
+use super::session;
+use crate::local::{EMULATORS, Status};
+
+/// Starts, stops and empties the emulated AWS on this machine
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+
+    /// The directory that holds the states of all stacks; the local cloud runs below it
+    #[arg(long, global = true, value_name = "DIR", default_value = "state", env = "COFFERDAM_STATE")]
+    state: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Starts it, and installs it first where it is missing; other verbs do so by themselves
+    Up,
+    /// Stops it; what is in it is lost
+    Down,
+    /// Says whether it runs, and where
+    Status,
+    /// Empties it
+    Reset,
+}
+
+/// Runs the verb.
+pub async fn run(args: &Args) -> Outcome {
+    let local = session::local(&args.state)?;
+    match args.verb {
+        Verb::Up => {
+            let endpoints = local.up(&|line| anstream::eprintln!("{line}")).await?;
+            anstream::println!("{} the local cloud answers at {}", style::good("✓"), endpoints.main);
+            anstream::println!("  ECS answers at {}", endpoints.ecs);
+            anstream::println!(
+                "  for the AWS CLI: AWS_ENDPOINT_URL={} AWS_ENDPOINT_URL_ECS={}",
+                endpoints.main,
+                endpoints.ecs
+            );
+        }
+        Verb::Down => match local.down().await? {
+            true => anstream::println!("{} the local cloud is stopped", style::good("✓")),
+            false => anstream::println!("the local cloud was not running"),
+        },
+        Verb::Status => match local.status().await {
+            Status::NotInstalled => anstream::println!("not installed; `cofferdam cloud up` installs {EMULATORS}"),
+            Status::Stopped => anstream::println!("installed, and not running"),
+            Status::Running(endpoints) => {
+                anstream::println!("running at {} (process {})", endpoints.main, endpoints.main_pid);
+                anstream::println!("ECS at {} (process {})", endpoints.ecs, endpoints.ecs_pid);
+            }
+        },
+        Verb::Reset => match local.reset().await? {
+            Some(_) => anstream::println!("{} the local cloud is empty", style::good("✓")),
+            None => anstream::println!("the local cloud was not running"),
+        },
+    }
+    Ok(ExitCode::SUCCESS)
+}

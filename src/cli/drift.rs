@@ -1,0 +1,49 @@
+//! `drift`: what was changed behind the tool's back?
+
+use std::process::ExitCode;
+
+use super::failure::Outcome;
+use super::options::{PlanOptions, StackOptions};
+use super::render::{self, plural, style};
+use super::session::Session;
+use crate::plan::Mode;
+
+/// Shows what was changed outside of this tool since the last apply. Changes nothing
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  cofferdam drift ecs-poc --cloud aws\n  cofferdam drift ecs-poc --cloud aws --detailed-exitcode   # 2 where there is drift"
+)]
+pub struct Args {
+    #[command(flatten)]
+    stack: StackOptions,
+
+    /// Print JSON (documented in docs/json.md)
+    #[arg(long)]
+    json: bool,
+
+    /// Exit with 2 where there is drift, 0 where there is none
+    #[arg(long)]
+    detailed_exitcode: bool,
+}
+
+/// Runs the verb.
+pub async fn run(args: &Args) -> Outcome {
+    let session = Session::open(&args.stack).await?;
+    let state = session.peek().await?;
+    let how = PlanOptions { targets: Vec::new(), replace: Vec::new(), refresh: true };
+    let plan = session.plan(state.as_ref(), Mode::Apply, &how).await?;
+    let count = plan.drift.len();
+    if args.json {
+        println!("{:#}", serde_json::json!({ "format_version": crate::plan::FORMAT_VERSION, "drift": plan.drift }));
+    } else {
+        anstream::println!("{}\n", style::strong(&session.headline("Drift of")));
+        anstream::print!("{}", render::plan::drift(&plan));
+        if count == 0 {
+            anstream::println!("{}.", style::good("No drift"));
+        } else {
+            let what = plural(count, "resource differs", "resources differ");
+            anstream::println!("{what} from the last apply; an apply makes them what the stack says.");
+        }
+    }
+    Ok(if args.detailed_exitcode && count > 0 { ExitCode::from(2) } else { ExitCode::SUCCESS })
+}

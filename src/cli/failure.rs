@@ -1,0 +1,117 @@
+//! Errors as the user sees them: what is wrong, where, and what to do.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use crate::aws::ConnectError;
+use crate::cloud::CloudError;
+use crate::plan::{PlanError, SavedError};
+use crate::stack::Diagnostics;
+use crate::state::StateError;
+
+use super::render::style;
+
+/// A verb that failed.
+#[derive(Debug)]
+pub struct Failure {
+    message: String,
+    help: Option<String>,
+    /// Whether the message is laid out already and needs no `error:` before it.
+    laid_out: bool,
+}
+
+/// What a verb gives.
+pub type Outcome = Result<ExitCode, Failure>;
+
+impl Failure {
+    /// An error with exit code 1.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: None, laid_out: false }
+    }
+
+    /// The same with what to do.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Prints it to stderr and gives the exit code.
+    pub fn report(&self) -> ExitCode {
+        let mut text = String::new();
+        if self.laid_out {
+            text.push_str(&self.message);
+        } else {
+            let _ = writeln!(text, "{}: {}", style::bad("error"), self.message);
+        }
+        if let Some(help) = &self.help {
+            let _ = writeln!(text, "  {}: {help}", style::hint("help"));
+        }
+        anstream::eprint!("{text}");
+        ExitCode::FAILURE
+    }
+}
+
+impl From<Diagnostics> for Failure {
+    fn from(diagnostics: Diagnostics) -> Self {
+        let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+        Self { laid_out: true, ..Self::new(super::render::diagnostics(&diagnostics, color)) }
+    }
+}
+
+impl From<StateError> for Failure {
+    fn from(error: StateError) -> Self {
+        Self::new(error.to_string()).help(error.remedy())
+    }
+}
+
+impl From<CloudError> for Failure {
+    fn from(error: CloudError) -> Self {
+        Self::new(error.to_string()).help(error.remedy())
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        let message = error.to_string();
+        let ConnectError::Identity(cause) = error;
+        let help = match cause.help {
+            _ if cause.code.is_empty() => {
+                "set AWS_PROFILE or AWS_ACCESS_KEY_ID, or log in (aws sso login); or use --cloud local, which needs no \
+                 account"
+                    .to_owned()
+            }
+            Some(help) => help,
+            None => cause.remedy(),
+        };
+        Self::new(message).help(help)
+    }
+}
+
+impl From<SavedError> for Failure {
+    fn from(error: SavedError) -> Self {
+        Self::new(error.to_string()).help(error.remedy())
+    }
+}
+
+impl From<Vec<PlanError>> for Failure {
+    fn from(errors: Vec<PlanError>) -> Self {
+        match errors.as_slice() {
+            [one] => Self::new(one.to_string()).help(one.remedy()),
+            many => {
+                let mut text = String::new();
+                for error in many {
+                    let _ = writeln!(text, "{}: {error}", style::bad("error"));
+                    let _ = writeln!(text, "  {}: {}", style::hint("help"), error.remedy());
+                }
+                Self { laid_out: true, ..Self::new(text) }
+            }
+        }
+    }
+}
+
+impl From<crate::local::LocalError> for Failure {
+    fn from(error: crate::local::LocalError) -> Self {
+        let help = error.help();
+        Self::new(error.to_string()).help(help)
+    }
+}

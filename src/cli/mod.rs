@@ -1,0 +1,108 @@
+//! The command line: one file a verb. The only place that prints, prompts, colours, or reads the environment.
+
+mod apply;
+mod approve;
+mod cloud;
+mod completions;
+mod destroy;
+mod drift;
+mod failure;
+mod graph;
+mod import;
+mod interrupt;
+mod options;
+mod output;
+mod plan;
+mod progress;
+mod project;
+pub mod render;
+mod schema;
+mod session;
+mod show;
+mod state;
+mod validate;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use failure::Failure;
+use options::Color;
+
+/// Plans and applies AWS ECS clusters described in TOML stack files.
+#[derive(Debug, Parser)]
+#[command(name = "cofferdam", version, max_term_width = 100, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, help_heading = "Output")]
+    color: Color,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cofferdam validate ecs-poc               check stacks/ecs-poc.toml without a cloud
+  cofferdam plan ecs-poc                   show what an apply would do to the local cloud
+  cofferdam apply ecs-poc --cloud aws      plan, ask, and apply to AWS
+  cofferdam destroy ecs-poc --env staging  delete everything of the staging environment
+
+Exit codes: 0 done, 1 an error, 2 wrong usage (with plan --detailed-exitcode: 2 means changes).";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Validate(validate::Args),
+    Plan(plan::Args),
+    Apply(apply::Args),
+    Destroy(destroy::Args),
+    Drift(drift::Args),
+    Show(show::Args),
+    Output(output::Args),
+    Graph(graph::Args),
+    State(state::Args),
+    Import(import::Args),
+    Schema(schema::Args),
+    Cloud(cloud::Args),
+    Completions(completions::Args),
+}
+
+/// Runs the command line and gives its exit code.
+pub fn main() -> ExitCode {
+    let command = Cli::command();
+    let cli = match command.clone().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    cli.color.apply();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::new(format!("cannot start: {error}")).report(),
+    };
+    let done = runtime.block_on(async {
+        match cli.verb {
+            Verb::Validate(args) => validate::run(&args),
+            Verb::Plan(args) => plan::run(&args).await,
+            Verb::Apply(args) => apply::run(&args).await,
+            Verb::Destroy(args) => destroy::run(&args).await,
+            Verb::Drift(args) => drift::run(&args).await,
+            Verb::Show(args) => show::run(&args).await,
+            Verb::Output(args) => output::run(&args).await,
+            Verb::Graph(args) => graph::run(&args),
+            Verb::State(args) => state::run(&args).await,
+            Verb::Import(args) => import::run(&args).await,
+            Verb::Schema(args) => schema::run(&args),
+            Verb::Cloud(args) => cloud::run(&args).await,
+            Verb::Completions(args) => completions::run(&args, command),
+        }
+    });
+    // Calls that were abandoned on the second interrupt must not hold the process back.
+    runtime.shutdown_background();
+    match done {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}

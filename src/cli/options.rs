@@ -1,0 +1,96 @@
+//! Options that several verbs share.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// Which cloud.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CloudName {
+    /// An emulated AWS on this machine; needs no account and costs nothing
+    Local,
+    /// AWS, with the usual credential chain
+    Aws,
+}
+
+impl CloudName {
+    /// Its name in state directories and plans.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Aws => "aws",
+        }
+    }
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On terminals, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+impl Color {
+    /// Makes it so for everything printed from now on.
+    pub fn apply(self) {
+        match self {
+            Self::Auto => {}
+            Self::Always => anstream::ColorChoice::Always.write_global(),
+            Self::Never => anstream::ColorChoice::Never.write_global(),
+        }
+    }
+}
+
+/// Which stack, and what it is made of.
+#[derive(Debug, Clone, Args)]
+pub struct StackOptions {
+    /// The stack: a file, or the name of one in stacks/
+    pub stack: String,
+
+    /// The environment whose overlay is laid over the stack ([env.NAME])
+    #[arg(long, value_name = "NAME", env = "COFFERDAM_ENV")]
+    pub env: Option<String>,
+
+    /// A variable's value; also from the environment as COFFERDAM_VAR_name
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub vars: Vec<(String, String)>,
+
+    /// The cloud
+    #[arg(long, value_enum, default_value_t = CloudName::Local, env = "COFFERDAM_CLOUD")]
+    pub cloud: CloudName,
+
+    /// The directory that holds the states of all stacks
+    #[arg(long, value_name = "DIR", default_value = "state", env = "COFFERDAM_STATE")]
+    pub state: PathBuf,
+
+    /// Begin anew in this account and region, although the stack stands in others already
+    #[arg(long)]
+    pub new_account: bool,
+}
+
+/// What a plan is made of.
+#[derive(Debug, Clone, Args)]
+pub struct PlanOptions {
+    /// Only this address or construct, and what it depends on; may be given several times
+    #[arg(long = "target", value_name = "ADDRESS")]
+    pub targets: Vec<String>,
+
+    /// Make this resource anew although nothing asks for it; may be given several times
+    #[arg(long = "replace", value_name = "ADDRESS")]
+    pub replace: Vec<String>,
+
+    /// Whether to read from the cloud what exists; with false the state is believed
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub refresh: bool,
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as NAME=VALUE".to_owned()),
+    }
+}

@@ -1,0 +1,52 @@
+//! `output`: the stack's outputs.
+
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use super::failure::{Failure, Outcome};
+use super::options::StackOptions;
+use super::render;
+use super::session::Session;
+
+/// Prints the outputs of the last apply
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  cofferdam output ecs-poc\n  cofferdam output ecs-poc vpc_id          the bare value, for scripts\n  cofferdam output ecs-poc --json"
+)]
+pub struct Args {
+    #[command(flatten)]
+    stack: StackOptions,
+
+    /// Only this one, as a bare value
+    name: Option<String>,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb.
+pub async fn run(args: &Args) -> Outcome {
+    let session = Session::open(&args.stack).await?;
+    let outputs = session.peek().await?.map(|state| state.outputs).unwrap_or_default();
+    match &args.name {
+        Some(name) => {
+            let Some(value) = outputs.get(name) else {
+                let known: Vec<&str> = outputs.keys().map(String::as_str).collect();
+                let help = match known.as_slice() {
+                    [] => "nothing was applied yet, or the stack has no [outputs]".to_owned(),
+                    known => format!("there are {}", known.join(", ")),
+                };
+                return Err(Failure::new(format!("there is no output `{name}`")).help(help));
+            };
+            match value {
+                Value::String(text) if !args.json => println!("{text}"),
+                other => println!("{other}"),
+            }
+        }
+        None if args.json => println!("{:#}", serde_json::json!(outputs)),
+        None => anstream::print!("{}", render::outputs(outputs.iter())),
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,63 @@
+//! `plan`: what would an apply do?
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::failure::Outcome;
+use super::options::{PlanOptions, StackOptions};
+use super::render::{self, style};
+use super::session::Session;
+use crate::plan::Mode;
+
+/// Shows what an apply would do. Changes nothing and takes no lock
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  cofferdam plan ecs-poc
+  cofferdam plan ecs-poc --cloud aws --out ecs-poc.plan && cofferdam apply ecs-poc --cloud aws --plan ecs-poc.plan
+  cofferdam plan ecs-poc --json | jq .summary
+  cofferdam plan ecs-poc --target network.main --refresh=false")]
+pub struct Args {
+    #[command(flatten)]
+    stack: StackOptions,
+
+    #[command(flatten)]
+    how: PlanOptions,
+
+    /// Plan the deletion of everything
+    #[arg(long, conflicts_with = "replace")]
+    destroy: bool,
+
+    /// Save the plan to this file, to be applied as it is shown
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+
+    /// Print JSON (documented in docs/json.md)
+    #[arg(long)]
+    json: bool,
+
+    /// Exit with 2 where there are changes, 0 where there are none
+    #[arg(long)]
+    detailed_exitcode: bool,
+}
+
+/// Runs the verb.
+pub async fn run(args: &Args) -> Outcome {
+    let session = Session::open(&args.stack).await?;
+    let state = session.peek().await?;
+    let mode = if args.destroy { Mode::Destroy } else { Mode::Apply };
+    let plan = session.plan(state.as_ref(), mode, &args.how).await?;
+    if let Some(path) = &args.out {
+        plan.save(path)?;
+    }
+    if args.json {
+        println!("{:#}", render::json::plan(&plan));
+    } else {
+        anstream::println!("{}\n", style::strong(&session.headline("Plan of")));
+        anstream::print!("{}", render::plan::plan(&plan));
+        if let Some(path) = &args.out {
+            anstream::println!("Saved to {}.", path.display());
+        }
+    }
+    Ok(if args.detailed_exitcode && plan.has_changes() { ExitCode::from(2) } else { ExitCode::SUCCESS })
+}

@@ -1,0 +1,78 @@
+//! Plans and events as JSON. The form is documented in docs/json.md and versioned by `format_version`.
+
+use serde_json::{Value, json};
+
+use crate::apply::{Event, Report};
+use crate::plan::{FORMAT_VERSION, Plan};
+
+/// A plan: what `plan --json` prints.
+pub fn plan(plan: &Plan) -> Value {
+    let actions: Vec<Value> = plan
+        .changing()
+        .map(|action| {
+            json!({
+                "address": action.address,
+                "kind": action.kind,
+                "action": action.action,
+                "reason": action.reason,
+                "id": action.id,
+                "create_first": action.create_first,
+                "changes": action.changes,
+            })
+        })
+        .collect();
+    json!({
+        "format_version": FORMAT_VERSION,
+        "tool_version": plan.tool_version,
+        "mode": plan.mode,
+        "stack": plan.scope.stack,
+        "env": plan.scope.env,
+        "cloud": plan.cloud,
+        "account": plan.scope.account,
+        "region": plan.scope.region,
+        "lineage": plan.lineage,
+        "serial": plan.serial,
+        "has_changes": plan.has_changes(),
+        "summary": plan.summary,
+        "actions": actions,
+        "drift": plan.drift,
+        "outputs": plan.output_changes,
+    })
+}
+
+/// An event of an apply: one line each.
+pub fn event(event: &Event) -> Value {
+    match event {
+        Event::Started { address, step } => json!({ "event": "started", "address": address, "step": step }),
+        Event::Waiting { address, what } => json!({ "event": "waiting", "address": address, "for": what }),
+        Event::Done { address, step, id, elapsed } => json!({
+            "event": "done", "address": address, "step": step, "id": id, "seconds": elapsed.as_secs_f64(),
+        }),
+        Event::Failed { address, step, error } => json!({
+            "event": "failed", "address": address, "step": step, "call": error.call, "code": error.code,
+            "message": error.message, "class": error.class, "help": error.remedy(),
+        }),
+        Event::Skipped { address, step, because } => {
+            json!({ "event": "skipped", "address": address, "step": step, "because": because })
+        }
+        Event::Stopping { in_flight } => json!({ "event": "stopping", "in_flight": in_flight }),
+    }
+}
+
+/// The end of an apply: the last line.
+pub fn report(report: &Report) -> Value {
+    json!({
+        "event": "finished",
+        "format_version": FORMAT_VERSION,
+        "complete": report.is_complete(),
+        "created": report.created,
+        "updated": report.updated,
+        "replaced": report.replaced,
+        "deleted": report.deleted,
+        "failed": report.failed.iter().map(|(address, ..)| address).collect::<Vec<_>>(),
+        "skipped": report.skipped,
+        "left": report.left,
+        "outputs": report.outputs,
+        "seconds": report.elapsed.as_secs_f64(),
+    })
+}

@@ -1,0 +1,212 @@
+//! A session: one stack, the cloud it is in, and its state.
+
+use std::path::Path;
+
+use super::failure::Failure;
+use super::options::{CloudName, PlanOptions, StackOptions};
+use super::{project, render};
+use crate::apply;
+use crate::aws::{Aws, Connect};
+use crate::cloud::Cloud;
+use crate::graph::Graph;
+use crate::kinds::{AwsCloud, Registry};
+use crate::local::Local;
+use crate::plan::{self, Inputs, Mode, Observations, Plan};
+use crate::stack::Stack;
+use crate::state::{Holder, Memory, Record, State, Store, Writer};
+
+/// One stack, in one cloud.
+pub struct Session {
+    /// The stack.
+    pub stack: Stack,
+    /// The cloud.
+    pub cloud: AwsCloud,
+    /// Where its state lives.
+    pub store: Store,
+    /// Which cloud that is.
+    pub name: CloudName,
+    /// Of an emulated cloud: which run of it.
+    pub instance: Option<String>,
+}
+
+/// The emulated cloud of this project. It runs below the state directory, so that every checkout has its own.
+///
+/// # Errors
+/// Where there is no place for its programs.
+pub fn local(state: &Path) -> Result<Local, Failure> {
+    let of_user = Local::of_user(|name| std::env::var_os(name))
+        .ok_or_else(|| Failure::new("there is no place for the local cloud").help("set HOME or XDG_CACHE_HOME"))?;
+    let run = std::path::absolute(state).map_err(|e| Failure::new(e.to_string()))?.join(".local-cloud");
+    Ok(of_user.in_folder(run))
+}
+
+impl Session {
+    /// Loads the stack and connects to its cloud; the local one is started where it does not run.
+    ///
+    /// # Errors
+    /// What is wrong in the stack, or why the cloud does not answer.
+    pub async fn open(options: &StackOptions) -> Result<Self, Failure> {
+        let stack = project::load(options, &Registry::new())?;
+        let (how, instance) = match options.cloud {
+            CloudName::Aws => (Connect { region: stack.region.clone(), ..Connect::default() }, None),
+            CloudName::Local => {
+                let endpoints = local(&options.state)?.up(&|line| anstream::eprintln!("{line}")).await?;
+                (endpoints.connect(&stack.region), Some(endpoints.instance))
+            }
+        };
+        let aws = Aws::connect(&how, &stack.name, stack.env.as_deref()).await?;
+        let account = aws.scope.account.clone().unwrap_or_default();
+        let store = Store::new(
+            &options.state,
+            &stack.name,
+            stack.env.as_deref(),
+            options.cloud.as_str(),
+            &account,
+            &stack.region,
+        );
+        if options.cloud == CloudName::Aws && !options.new_account {
+            elsewhere(&store, &account, &stack.region)?;
+        }
+        Ok(Self { stack, cloud: AwsCloud::new(aws), store, name: options.cloud, instance })
+    }
+
+    /// The line that says what is worked on.
+    pub fn headline(&self, verb: &str) -> String {
+        let scope = self.cloud.scope();
+        let account = scope.account.as_deref().unwrap_or("?");
+        format!("{verb} {} · {} · account {account} · {}", scope.prefix(), self.name.as_str(), scope.region)
+    }
+
+    fn fresh(&self) -> State {
+        let scope = self.cloud.scope();
+        let account = scope.account.as_deref().unwrap_or_default();
+        let mut state = State::empty(&scope.stack, scope.env.as_deref(), self.name.as_str(), account, &scope.region);
+        state.instance.clone_from(&self.instance);
+        state
+    }
+
+    /// Whether a state is of a run of the emulated cloud that is gone, with all that was in it.
+    fn is_bygone(&self, state: &State) -> bool {
+        self.instance.is_some() && state.instance != self.instance && !state.resources.is_empty()
+    }
+
+    /// The state as it would be after settling what earlier runs left unresolved. Takes no lock and writes nothing.
+    ///
+    /// # Errors
+    /// Where it is damaged, or the cloud does not answer.
+    pub async fn peek(&self) -> Result<Option<State>, Failure> {
+        let Some(mut state) = self.store.read()? else { return Ok(None) };
+        if self.is_bygone(&state) {
+            anstream::eprintln!("{}", render::style::note(BYGONE));
+            bygone(&state).iter().for_each(|record| state.take(record));
+        }
+        let mut ledger = Memory::new(state);
+        apply::settle(&self.cloud, &mut ledger).await?;
+        self.moves(ledger.state()).into_iter().for_each(|record| ledger.note(record));
+        Ok(Some(ledger.state().clone()))
+    }
+
+    /// Opens the state for writing and settles what earlier runs left unresolved, saying so.
+    ///
+    /// # Errors
+    /// Where somebody else holds the lock, or the cloud does not answer.
+    pub async fn lock(&self, verb: &str) -> Result<Writer, Failure> {
+        let mut writer = self.store.open(&holder(verb), || self.fresh())?;
+        if self.is_bygone(writer.state()) {
+            anstream::eprintln!("{}", render::style::note(BYGONE));
+            bygone(writer.state()).into_iter().for_each(|record| writer.note(record));
+        }
+        writer.set_instance(self.instance.clone());
+        for settled in apply::settle(&self.cloud, &mut writer).await? {
+            anstream::eprintln!("{}", render::style::note(&settled.sentence()));
+        }
+        self.moves(writer.state()).into_iter().for_each(|record| writer.note(record));
+        writer.sync()?;
+        Ok(writer)
+    }
+
+    /// The moves that the stack asks for and the state has not made yet.
+    fn moves(&self, state: &State) -> Vec<Record> {
+        let moved = self.stack.moved.iter().map(|moved| (moved.from.clone(), moved.to.clone()));
+        moved
+            .filter(|(from, to)| state.resources.contains_key(from) && !state.resources.contains_key(to))
+            .map(|(from, to)| Record::Move { from, to })
+            .collect()
+    }
+
+    /// Reads the cloud where asked to, and plans.
+    ///
+    /// # Errors
+    /// Where the cloud does not answer, or there can be no plan.
+    pub async fn plan(&self, state: Option<&State>, mode: Mode, how: &PlanOptions) -> Result<Plan, Failure> {
+        let nothing = Graph::default();
+        let graph = if mode == Mode::Apply { &self.stack.graph } else { &nothing };
+        let observed = if how.refresh { Some(self.refresh(graph, state).await?) } else { None };
+        let specs = |kind: &str| self.cloud.spec(kind);
+        Ok(plan::plan(&Inputs {
+            graph,
+            state,
+            observed: observed.as_ref(),
+            specs: &specs,
+            scope: self.cloud.scope(),
+            cloud: self.name.as_str(),
+            inputs_digest: &self.stack.inputs_digest,
+            mode,
+            targets: &how.targets,
+            replace: &how.replace,
+        })?)
+    }
+
+    async fn refresh(&self, graph: &Graph, state: Option<&State>) -> Result<Observations, Failure> {
+        let fresh;
+        let state = match state {
+            Some(state) => state,
+            None => {
+                fresh = self.fresh();
+                &fresh
+            }
+        };
+        Ok(plan::refresh::refresh(&self.cloud, graph, state).await?)
+    }
+}
+
+/// Refuses to begin a stack anew that stands in another account or region: most likely the credentials are the wrong ones.
+fn elsewhere(store: &Store, account: &str, region: &str) -> Result<(), Failure> {
+    if store.read()?.is_some() {
+        return Ok(());
+    }
+    for other in store.siblings() {
+        let Some(state) = other.read()?.filter(|state| !state.is_empty()) else { continue };
+        let there = format!("account {} in {}", state.account, state.region);
+        return Err(Failure::new(format!(
+            "this stack stands in {there}, and the credentials and the region now are those of account {account} in \
+             {region}"
+        ))
+        .help(format!("use those of {there}; or give --new-account to have the stack here as well")));
+    }
+    Ok(())
+}
+
+const BYGONE: &str = "the local cloud was started anew since this stack was applied: what was in it is gone";
+
+/// The records that let a state forget everything.
+fn bygone(state: &State) -> Vec<Record> {
+    let resources = state.resources.iter().map(|(address, entry)| (address, entry));
+    let deposed = state.deposed.iter().map(|old| (&old.address, &old.entry));
+    let removed = resources
+        .chain(deposed)
+        .map(|(address, entry)| Record::Remove { address: address.clone(), id: entry.id.clone() });
+    let settled = state.unresolved.iter().map(|intent| Record::Settled { number: intent.number });
+    removed.chain(settled).chain([Record::Outputs { outputs: std::collections::BTreeMap::new() }]).collect()
+}
+
+/// This process, as the holder of a lock.
+pub fn holder(verb: &str) -> Holder {
+    Holder {
+        user: whoami::username().unwrap_or_else(|_| "somebody".to_owned()),
+        host: gethostname::gethostname().to_string_lossy().into_owned(),
+        pid: std::process::id(),
+        verb: verb.to_owned(),
+        since: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    }
+}

@@ -1,0 +1,179 @@
+//! `state`: looking into the state and moving things in it. The cloud is not changed.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::failure::{Failure, Outcome};
+use super::options::StackOptions;
+use super::render::{self, plural, style};
+use super::session::Session;
+use crate::graph::Address;
+use crate::state::{Record, State};
+
+/// Looks into the state, or moves and removes things in it; the cloud is not changed
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Lists what the state holds
+    #[command(after_help = "Example:\n  cofferdam state list ecs-poc")]
+    List {
+        #[command(flatten)]
+        stack: StackOptions,
+
+        /// Only this address or construct
+        address: Option<String>,
+    },
+    /// Shows one resource of the state as JSON
+    #[command(after_help = "Example:\n  cofferdam state show ecs-poc network.main/vpc.main")]
+    Show {
+        #[command(flatten)]
+        stack: StackOptions,
+
+        /// Its address
+        address: String,
+    },
+    /// Gives a resource another address: after renaming it in the stack, it is not made anew
+    #[command(after_help = "Example:\n  cofferdam state mv ecs-poc role.web role.api")]
+    Mv {
+        #[command(flatten)]
+        stack: StackOptions,
+
+        /// Its address so far, or a construct's
+        from: String,
+
+        /// Its address from now on
+        to: String,
+    },
+    /// Lets the state forget a resource; it stays in the cloud
+    #[command(after_help = "Example:\n  cofferdam state rm ecs-poc role.web")]
+    Rm {
+        #[command(flatten)]
+        stack: StackOptions,
+
+        /// Its address, or a construct's
+        #[arg(required = true)]
+        addresses: Vec<String>,
+    },
+}
+
+/// Runs the verb.
+pub async fn run(args: &Args) -> Outcome {
+    match &args.verb {
+        Verb::List { stack, address } => list(stack, address.as_deref()).await,
+        Verb::Show { stack, address } => show(stack, address).await,
+        Verb::Mv { stack, from, to } => mv(stack, from, to).await,
+        Verb::Rm { stack, addresses } => rm(stack, addresses).await,
+    }
+}
+
+async fn list(stack: &StackOptions, target: Option<&str>) -> Outcome {
+    let state = Session::open(stack).await?.peek().await?;
+    let resources = state.iter().flat_map(|state| &state.resources);
+    let shown: Vec<_> =
+        resources.filter(|(address, _)| target.is_none_or(|target| address.is_within(target))).collect();
+    let width = shown.iter().map(|(address, _)| address.as_str().len()).max().unwrap_or(0);
+    for (address, entry) in shown {
+        anstream::println!("{address:width$}  {}", style::faint(&entry.id));
+    }
+    for old in state.iter().flat_map(|state| &state.deposed) {
+        anstream::println!("{:width$}  {} (replaced, to be deleted)", old.address, style::faint(&old.entry.id));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show(stack: &StackOptions, address: &str) -> Outcome {
+    let state = Session::open(stack).await?.peek().await?;
+    let Some(entry) = state.as_ref().and_then(|state| state.resources.get(address)) else {
+        return Err(missing(state.as_ref(), address));
+    };
+    let json = serde_json::to_value(entry).map_err(|e| Failure::new(e.to_string()))?;
+    println!("{json:#}");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn mv(stack: &StackOptions, from: &str, to: &str) -> Outcome {
+    let parse = |text: &str| Address::parse(text).map_err(|e| Failure::new(e.to_string()));
+    let (source, target) = (parse(from)?, parse(to)?);
+    let session = Session::open(stack).await?;
+    let mut writer = session.lock("state mv").await?;
+    let moves = moves(writer.state(), &source, &target)?;
+    for (from, to) in &moves {
+        if writer.state().resources.contains_key(to) {
+            return Err(Failure::new(format!("`{to}` is in the state already")).help("choose another address"));
+        }
+        writer.note(Record::Move { from: from.clone(), to: to.clone() });
+    }
+    writer.close()?;
+    for (from, to) in &moves {
+        anstream::println!("{from} → {to}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a move moves: one resource, or everything of a construct.
+fn moves(state: &State, from: &Address, to: &Address) -> Result<Vec<(Address, Address)>, Failure> {
+    if state.resources.contains_key(from) {
+        if from.kind() != to.kind() {
+            return Err(Failure::new(format!("a {} cannot become a {}", from.kind(), to.kind()))
+                .help("only the name and the construct of an address may change"));
+        }
+        return Ok(vec![(from.clone(), to.clone())]);
+    }
+    let below: Vec<(Address, Address)> = state
+        .resources
+        .keys()
+        .filter(|address| address.construct() == Some(from.as_str()))
+        .map(|address| (address.clone(), to.child(address.kind(), address.name())))
+        .collect();
+    if below.is_empty() { Err(missing(Some(state), from.as_str())) } else { Ok(below) }
+}
+
+async fn rm(stack: &StackOptions, targets: &[String]) -> Outcome {
+    let session = Session::open(stack).await?;
+    let mut writer = session.lock("state rm").await?;
+    let mut removed = Vec::new();
+    for target in targets {
+        let state = writer.state();
+        let found: Vec<(Address, String)> = state
+            .resources
+            .iter()
+            .filter(|(address, _)| address.is_within(target))
+            .map(|(address, entry)| (address.clone(), entry.id.clone()))
+            .collect();
+        if found.is_empty() {
+            return Err(missing(Some(state), target));
+        }
+        removed.extend(found);
+    }
+    for (address, id) in &removed {
+        writer.note(Record::Remove { address: address.clone(), id: id.clone() });
+    }
+    writer.close()?;
+    for (address, id) in &removed {
+        anstream::println!("{address}  {}", render::style::faint(id));
+    }
+    let count = plural(removed.len(), "resource is", "resources are");
+    anstream::println!("{count} forgotten; in the cloud nothing was changed.");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The error of an address that the state does not hold, with the one most like it.
+pub fn missing(state: Option<&State>, address: &str) -> Failure {
+    let near = state
+        .iter()
+        .flat_map(|state| state.resources.keys())
+        .map(|known| (strsim::jaro_winkler(known.as_str(), address), known))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    let help = match near {
+        Some((_, near)) => format!("did you mean `{near}`?"),
+        None => "`cofferdam state list` lists what is".to_owned(),
+    };
+    Failure::new(format!("`{address}` is not in the state")).help(help)
+}

@@ -1,0 +1,345 @@
+//! What of a capacity follows from its attributes and its surroundings, and what is wrong with them.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{Architecture, Capacity, Refresh, Spot, SpotSettings};
+use crate::constructs::below::{is_unknown, named};
+use crate::constructs::network::NetworkConstruct;
+use crate::constructs::{Construct, Expansion, Input};
+use crate::graph::{Address, Attributes, Problem};
+
+/// The smallest root volume that Amazon's ECS-optimized images of Amazon Linux 2023 start from, in GiB.
+const IMAGE_GIB: u32 = 30;
+
+/// What was chosen for a capacity.
+#[derive(Debug)]
+pub struct Chosen {
+    /// The VPC's id, as a template.
+    pub vpc: String,
+    /// The subnets' ids, as templates.
+    pub subnets: Vec<String>,
+    /// What must be there so that instances reach AWS: route tables and endpoints.
+    pub ways: Vec<Address>,
+    /// The instance types, the preferred one first.
+    pub instance_types: Vec<String>,
+    /// Their architecture.
+    pub architecture: Architecture,
+    /// How spot instances are mixed in, where some are.
+    pub spot: Option<SpotSettings>,
+}
+
+impl Chosen {
+    /// What follows from these attributes.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn of(capacity: &Capacity, input: &Input<'_>) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let (vpc, subnets, ways) = place(capacity, input, &mut problems);
+        let instance_types = instance_types(capacity, &mut problems);
+        let architecture = architecture(capacity, &instance_types, &mut problems);
+        let spot = match &capacity.spot {
+            Spot::Switch(false) => None,
+            Spot::Switch(true) => Some(SpotSettings::default()),
+            Spot::Settings(settings) => Some(settings.clone()),
+        };
+        check_numbers(capacity, spot.as_ref(), &mut problems);
+        check_role(capacity, &mut problems);
+        check_agent(&capacity.agent, &mut problems);
+        check_bases(capacity, input, &mut problems);
+        if problems.is_empty() {
+            Ok(Self { vpc, subnets, ways, instance_types, architecture, spot })
+        } else {
+            Err(problems)
+        }
+    }
+}
+
+/// Where the instances stand.
+fn place(capacity: &Capacity, input: &Input<'_>, problems: &mut Vec<Problem>) -> (String, Vec<String>, Vec<Address>) {
+    let own = capacity.subnets.as_ref().map(|ids| ids.iter().map(|id| named(input, "subnet", "id", id)).collect());
+    let none = || (String::new(), Vec::new(), Vec::new());
+    if own.as_ref().is_some_and(Vec::is_empty) {
+        problems.push(Problem::at("subnets", "instances need a subnet at least").help("name one, or remove `subnets`"));
+    }
+    if let Some(vpc) = &capacity.vpc {
+        if capacity.network.is_some() {
+            problems.push(
+                Problem::at("vpc", "`network` and `vpc` both say where the instances stand").help("remove one of them"),
+            );
+        }
+        let Some(subnets) = own else {
+            problems
+                .push(Problem::at("vpc", "with `vpc`, the subnets must be given too").help("add `subnets = [\"…\"]`"));
+            return none();
+        };
+        return (named(input, "vpc", "id", vpc), subnets, Vec::new());
+    }
+    let networks: Vec<&Address> =
+        input.declared.iter().filter(|one| one.kind() == "network" && one.construct().is_none()).collect();
+    let names = networks.iter().map(|one| format!("\"{}\"", one.name())).collect::<Vec<_>>().join(", ");
+    let network = match (&capacity.network, networks.as_slice()) {
+        (Some(name), all) => all.iter().find(|one| one.name() == name).copied().ok_or_else(|| {
+            let help = if all.is_empty() { "declare [network.main]".to_owned() } else { format!("there is {names}") };
+            Problem::at("network", format!("the stack has no network `{name}`")).help(help)
+        }),
+        (None, [only]) => Ok(*only),
+        (None, []) => Err(Problem::at("", "the instances need a network to stand in")
+            .help("declare [network.main], or give `vpc` and `subnets`")),
+        (None, _) => Err(Problem::at("", "the stack has several networks, and the capacity names none")
+            .help(format!("add `network`, one of {names}"))),
+    };
+    let network = match network {
+        Ok(network) => network,
+        Err(problem) => {
+            problems.push(problem);
+            return none();
+        }
+    };
+    let vpc = format!("${{{network}.vpc_id}}");
+    let export = format!("{}_subnet_ids", capacity.tier);
+    let mut ways = Vec::new();
+    // A network that does not expand has told its own problems.
+    if let Some(expansion) = expanded(network, input) {
+        if own.is_none() && !expansion.exports.get(&export).is_some_and(has_some) {
+            let tiers: Vec<String> = expansion
+                .exports
+                .iter()
+                .filter(|(_, value)| has_some(value))
+                .filter_map(|(name, _)| Some(format!("\"{}\"", name.strip_suffix("_subnet_ids")?)))
+                .collect();
+            let path = if input.attributes.contains_key("tier") { "tier" } else { "" };
+            let help = if tiers.is_empty() {
+                format!("add subnets to {network}")
+            } else {
+                format!("set `tier` to one of {}", tiers.join(", "))
+            };
+            problems
+                .push(Problem::at(path, format!("{network} has no subnets in a tier `{}`", capacity.tier)).help(help));
+        }
+        ways.extend(ways_out(&expansion, own.is_none().then_some(capacity.tier.as_str())));
+    }
+    (vpc, own.unwrap_or_else(|| vec![format!("${{{network}.{export}}}")]), ways)
+}
+
+fn has_some(value: &Value) -> bool {
+    value.as_array().is_some_and(|ids| !ids.is_empty())
+}
+
+fn expanded(network: &Address, input: &Input<'_>) -> Option<Expansion> {
+    let attributes = input.blocks.get(network)?;
+    NetworkConstruct.expand(&Input { address: network, attributes, ..*input }).ok()
+}
+
+/// The route tables of a tier, or of all, and the endpoints of its network.
+fn ways_out(network: &Expansion, tier: Option<&str>) -> Vec<Address> {
+    let of_tier = |name: &str| {
+        tier.is_none_or(|tier| name == tier || name.strip_prefix(tier).is_some_and(|rest| rest.starts_with('.')))
+    };
+    network
+        .resources
+        .iter()
+        .map(|resource| &resource.address)
+        .filter(|one| match one.kind() {
+            "route_table" => of_tier(one.name()),
+            kind => kind == "vpc_endpoint",
+        })
+        .cloned()
+        .collect()
+}
+
+fn instance_types(capacity: &Capacity, problems: &mut Vec<Problem>) -> Vec<String> {
+    let all = match (&capacity.instance_type, capacity.instance_types.as_slice()) {
+        (Some(one), []) => vec![one.clone()],
+        (None, []) => {
+            problems.push(
+                Problem::at("", "the capacity needs an instance type").help("add `instance_type = \"t3.small\"`"),
+            );
+            return Vec::new();
+        }
+        (None, several) => several.to_vec(),
+        (Some(_), _) => {
+            problems.push(
+                Problem::at("instance_type", "`instance_type` and `instance_types` both name the types")
+                    .help("put all of them into `instance_types`"),
+            );
+            return Vec::new();
+        }
+    };
+    for (at, one) in all.iter().enumerate() {
+        let well_formed = one.split_once('.').is_some_and(|(family, size)| {
+            !size.is_empty() && family.contains(|c: char| c.is_ascii_digit()) && !family.contains(char::is_whitespace)
+        });
+        if !well_formed && !is_unknown(one) {
+            let path = if capacity.instance_type.is_some() {
+                "instance_type".to_owned()
+            } else {
+                format!("instance_types.{at}")
+            };
+            problems
+                .push(Problem::at(&path, format!("`{one}` is no instance type")).help("it looks like \"t3.small\""));
+        }
+    }
+    all
+}
+
+/// The architecture of an instance type, by its family: Graviton families have a `g` behind their generation (`t4g`,
+/// `c7gn`, `im4gn`), and `a1` is Graviton too
+/// (<https://docs.aws.amazon.com/ec2/latest/instancetypes/instance-type-names.html>).
+fn of_type(instance_type: &str) -> Architecture {
+    let family = instance_type.split('.').next().unwrap_or_default();
+    let behind =
+        family.trim_start_matches(|c: char| !c.is_ascii_digit()).trim_start_matches(|c: char| c.is_ascii_digit());
+    let options = behind.split('-').next().unwrap_or_default();
+    if family == "a1" || options.contains('g') { Architecture::Arm64 } else { Architecture::X86_64 }
+}
+
+fn architecture(capacity: &Capacity, types: &[String], problems: &mut Vec<Problem>) -> Architecture {
+    let known: Vec<&String> = types.iter().filter(|one| !is_unknown(one)).collect();
+    let path = if capacity.instance_type.is_some() { "instance_type" } else { "instance_types" };
+    let wanted =
+        capacity.architecture.or_else(|| known.first().map(|one| of_type(one))).unwrap_or(Architecture::X86_64);
+    if let Some(other) = known.iter().find(|one| of_type(one) != wanted) {
+        let (message, help) = match capacity.architecture {
+            Some(_) => {
+                (format!("`{other}` is not of the given architecture"), "remove `architecture`, or choose another type")
+            }
+            None => (
+                format!(
+                    "`{other}` is of another architecture than `{}`, and both would start from one image",
+                    known[0]
+                ),
+                "give each architecture a capacity of its own",
+            ),
+        };
+        problems.push(Problem::at(path, message).help(help));
+    }
+    wanted
+}
+
+fn check_numbers(capacity: &Capacity, spot: Option<&SpotSettings>, problems: &mut Vec<Problem>) {
+    let size = &capacity.size;
+    if size.min > size.max {
+        problems.push(
+            Problem::at(
+                "size.min",
+                format!("at least {} and at most {} instances leave no choice", size.min, size.max),
+            )
+            .help("`min` must not exceed `max`"),
+        );
+    } else if let Some(desired) = size.desired
+        && !(size.min..=size.max).contains(&desired)
+    {
+        problems.push(
+            Problem::at("size.desired", format!("{desired} is not between {} and {}", size.min, size.max))
+                .help("choose a number between `min` and `max`"),
+        );
+    } else if let Some(desired) = size.desired
+        && capacity.managed_scaling
+        && desired != size.min
+    {
+        problems.push(
+            Problem::at("size.desired", format!("ECS decides how many instances there are, from {} on", size.min))
+                .help(format!("set `min = {desired}`, or `managed_scaling = false` to decide it here")),
+        );
+    }
+    let mut within = |path: &str, value: u32, from: u32, to: u32| {
+        if !(from..=to).contains(&value) {
+            problems.push(Problem::at(path, format!("{value} is not between {from} and {to}")));
+        }
+    };
+    within("imds_hop_limit", capacity.imds_hop_limit, 1, 64);
+    within("target_percent", capacity.target_percent, 1, 100);
+    within("weight", capacity.weight, 0, 1000);
+    within("base", capacity.base, 0, 100_000);
+    if let Some(spot) = spot {
+        within("spot.on_demand_percent", spot.on_demand_percent, 0, 100);
+    }
+    if let Some(seconds) = capacity.max_instance_lifetime_seconds {
+        within("max_instance_lifetime_seconds", seconds, 86_400, 31_536_000);
+    }
+    if let Refresh::Settings(refresh) = &capacity.instance_refresh {
+        within("instance_refresh.min_healthy_percent", refresh.min_healthy_percent, 0, 100);
+        if let Some(most) = refresh.max_healthy_percent {
+            // AWS lets the two be 100 apart at most.
+            within("instance_refresh.max_healthy_percent", most, 100, refresh.min_healthy_percent.min(100) + 100);
+        }
+    }
+    if capacity.ami.is_none() && capacity.volume.size_gib < IMAGE_GIB {
+        problems.push(
+            Problem::at(
+                "volume.size_gib",
+                format!(
+                    "the ECS-optimized image needs {IMAGE_GIB} GiB, and the volume has {}",
+                    capacity.volume.size_gib
+                ),
+            )
+            .help("make it larger, or pin a smaller image with `ami`"),
+        );
+    }
+    if capacity.managed_termination_protection && !capacity.managed_scaling {
+        problems.push(
+            Problem::at("managed_termination_protection", "ECS only protects instances of a group that it scales")
+                .help("remove `managed_scaling = false`"),
+        );
+    }
+}
+
+/// A role that is given has the permissions it has.
+fn check_role(capacity: &Capacity, problems: &mut Vec<Problem>) {
+    if capacity.role.is_none() {
+        return;
+    }
+    let given = [
+        ("managed_policies", !capacity.managed_policies.is_empty()),
+        ("repositories", capacity.repositories.is_some()),
+        ("log_groups", capacity.log_groups.is_some()),
+    ];
+    for (name, _) in given.into_iter().filter(|(_, given)| *given) {
+        problems.push(
+            Problem::at(name, format!("`{name}` is for the role that is made, and a role is given"))
+                .help("say it in the role, or remove `role`"),
+        );
+    }
+}
+
+fn check_agent(agent: &BTreeMap<String, String>, problems: &mut Vec<Problem>) {
+    for (key, value) in agent {
+        let path = format!("agent.{key}");
+        if key == "ECS_CLUSTER" {
+            problems.push(Problem::at(&path, "the cluster follows from `cluster`").help("remove the line"));
+        } else if !key.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_') {
+            problems.push(
+                Problem::at(&path, format!("`{key}` is no setting of the ECS agent"))
+                    .help("settings are written in capitals: ECS_IMAGE_PULL_BEHAVIOR"),
+            );
+        } else if value.contains('\n') {
+            problems.push(Problem::at(&path, "a setting is one line"));
+        }
+    }
+}
+
+/// ECS takes a base for one provider of a cluster only.
+fn check_bases(capacity: &Capacity, input: &Input<'_>, problems: &mut Vec<Problem>) {
+    if capacity.base == 0 {
+        return;
+    }
+    let cluster = named(input, "cluster", "name", &capacity.cluster);
+    let has_base = |block: &Attributes| {
+        let same =
+            block.get("cluster").and_then(Value::as_str).is_some_and(|c| named(input, "cluster", "name", c) == cluster);
+        same && block.get("base").and_then(Value::as_u64).is_some_and(|base| base > 0)
+    };
+    let other = input
+        .blocks
+        .iter()
+        .find(|(address, block)| address.kind() == "capacity" && *address != input.address && has_base(block));
+    if let Some((other, _)) = other {
+        problems.push(
+            Problem::at("base", format!("{other} has a base too, and ECS takes it for one capacity of a cluster"))
+                .help("keep one of them"),
+        );
+    }
+}

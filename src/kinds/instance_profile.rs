@@ -1,0 +1,212 @@
+//! `instance_profile`: what hands a role to EC2 instances.
+
+use async_trait::async_trait;
+use aws_sdk_iam::types::InstanceProfile as IamProfile;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{Actions, Kind, Tags, create_tags, gone_is_fine, iam, is_owned, spec, typed};
+use crate::aws::Aws;
+use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, UpdateRequest};
+use crate::graph::{Attributes, Identity, KindSpec, Naming};
+
+/// An instance profile: hands a role to EC2 instances. Its tags are set, and not read again: IAM returns them for one
+/// profile a call only.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InstanceProfile {
+    /// Its name in the account. Left out: made of the names of stack and block.
+    #[serde(default)]
+    pub name: String,
+    /// Its path: `"/ecs/"`.
+    #[serde(default = "iam::root_path")]
+    pub path: String,
+    /// The role: its name in the stack, a reference or a role's name.
+    #[schemars(extend("x-reference" = "role.name"))]
+    pub role: String,
+    /// Tags.
+    #[serde(default)]
+    pub tags: Tags,
+}
+
+/// The kind `instance_profile`.
+pub struct InstanceProfileKind;
+
+#[async_trait]
+impl Kind for InstanceProfileKind {
+    fn spec(&self) -> KindSpec {
+        KindSpec {
+            replace_on: &["name", "path"],
+            outputs: &["arn"],
+            identity: Identity::UniqueName,
+            naming: Some(Naming { attribute: "name", longest: 128 }),
+            check: |attributes| {
+                let mut problems = Vec::new();
+                iam::check_name_and_path(attributes, 128, &mut problems);
+                problems
+            },
+            predict: |attributes, scope| iam::predicted_arn(attributes, scope, "instance-profile"),
+            typical_seconds: 1,
+            ..spec::<InstanceProfile>("instance_profile", "instance profile")
+        }
+    }
+
+    fn actions(&self) -> Actions {
+        Actions {
+            read: &["iam:GetAccountAuthorizationDetails", "iam:ListRoles", "iam:GetInstanceProfile"],
+            create: &[
+                "iam:CreateInstanceProfile",
+                "iam:TagInstanceProfile",
+                "iam:GetInstanceProfile",
+                "iam:AddRoleToInstanceProfile",
+                "iam:RemoveRoleFromInstanceProfile",
+                "iam:PassRole",
+            ],
+            update: &[
+                "iam:GetInstanceProfile",
+                "iam:AddRoleToInstanceProfile",
+                "iam:RemoveRoleFromInstanceProfile",
+                "iam:PassRole",
+                "iam:TagInstanceProfile",
+                "iam:UntagInstanceProfile",
+            ],
+            delete: &["iam:GetInstanceProfile", "iam:RemoveRoleFromInstanceProfile", "iam:DeleteInstanceProfile"],
+        }
+    }
+
+    /// Profiles come with the roles in them; only one that has lost its role, or is gone, is asked for by itself.
+    async fn read(&self, aws: &Aws, wanted: &[Known]) -> Result<Vec<Option<Observed>>, CloudError> {
+        let roles = iam::roles(aws).await?;
+        let mut found = Vec::with_capacity(wanted.len());
+        for known in wanted {
+            let profile = roles.profile(&known.id);
+            found.push(match profile {
+                Some((profile, role)) => Some(observe(profile, Some(role))),
+                None => get(aws, &known.id).await?.map(|profile| observe_alone(&profile)),
+            });
+        }
+        Ok(found)
+    }
+
+    async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
+        let profile: InstanceProfile = typed(&lost.request.attributes)?;
+        Ok(get(aws, &profile.name).await?.and_then(|found| {
+            let ours = is_owned(&lost.request.attributes, &iam::tags(found.tags())) && found.path == profile.path;
+            ours.then(|| observe_alone(&found))
+        }))
+    }
+
+    async fn create(&self, aws: &Aws, request: &CreateRequest) -> Result<Created, CloudError> {
+        let profile: InstanceProfile = typed(&request.attributes)?;
+        let tags = iam::iam_tags(&create_tags(request));
+        let made = aws
+            .calls
+            .create("iam:CreateInstanceProfile", || {
+                aws.iam
+                    .create_instance_profile()
+                    .instance_profile_name(&profile.name)
+                    .path(&profile.path)
+                    .set_tags(Some(tags.clone()))
+                    .send()
+            })
+            .await;
+        match made {
+            Ok(answer) => {
+                let outputs = answer.instance_profile().map(outputs).unwrap_or_default();
+                Ok(Created { id: profile.name, outputs })
+            }
+            Err(error) if error.is(ErrorClass::Exists) => {
+                let found = self.find(aws, &Lost { request: request.clone() }).await?;
+                found.map(|found| Created { id: found.id, outputs: found.outputs }).ok_or(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn finish(&self, aws: &Aws, id: &str, request: &CreateRequest) -> Result<(), CloudError> {
+        let profile: InstanceProfile = typed(&request.attributes)?;
+        set_role(aws, id, &profile.role).await.map_err(iam::soon)
+    }
+
+    async fn update(&self, aws: &Aws, request: &UpdateRequest) -> Result<(), CloudError> {
+        let id = request.id.as_str();
+        let profile: InstanceProfile = typed(&request.after)?;
+        if request.changed.contains("role") {
+            set_role(aws, id, &profile.role).await.map_err(iam::soon)?;
+        }
+        iam::update_tags!(
+            aws,
+            request,
+            "iam:TagInstanceProfile",
+            "iam:UntagInstanceProfile",
+            aws.iam.tag_instance_profile().instance_profile_name(id),
+            aws.iam.untag_instance_profile().instance_profile_name(id)
+        );
+        Ok(())
+    }
+
+    async fn delete(&self, aws: &Aws, known: &Known) -> Result<(), CloudError> {
+        let Some(profile) = get(aws, &known.id).await? else { return Ok(()) };
+        for role in profile.roles() {
+            remove_role(aws, &known.id, &role.role_name).await?;
+        }
+        let call = || aws.iam.delete_instance_profile().instance_profile_name(&known.id).send();
+        gone_is_fine(aws.calls.write("iam:DeleteInstanceProfile", call).await.map(|_| ()))
+    }
+}
+
+fn outputs(profile: &IamProfile) -> Attributes {
+    Attributes::from_iter([("arn".to_owned(), json!(profile.arn))])
+}
+
+/// What a role's details say of a profile. Without a role the attribute reads null, which is drift.
+fn observe(profile: &IamProfile, role: Option<&str>) -> Observed {
+    let attributes = Attributes::from_iter([
+        ("name".to_owned(), json!(profile.instance_profile_name)),
+        ("path".to_owned(), json!(profile.path)),
+        ("role".to_owned(), json!(role)),
+    ]);
+    Observed { id: profile.instance_profile_name.clone(), attributes, outputs: outputs(profile) }
+}
+
+/// What `GetInstanceProfile` says: tags as well.
+fn observe_alone(profile: &IamProfile) -> Observed {
+    let mut observed = observe(profile, profile.roles().first().map(|role| role.role_name.as_str()));
+    observed.attributes.insert("tags".into(), json!(iam::tags(profile.tags())));
+    observed
+}
+
+async fn get(aws: &Aws, name: &str) -> Result<Option<IamProfile>, CloudError> {
+    let call = || aws.iam.get_instance_profile().instance_profile_name(name).send();
+    match aws.calls.read("iam:GetInstanceProfile", call).await {
+        Ok(answer) => Ok(answer.instance_profile),
+        Err(error) if error.is(ErrorClass::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes this the profile's role; a profile has one at most ("AddRoleToInstanceProfile").
+async fn set_role(aws: &Aws, profile: &str, role: &str) -> Result<(), CloudError> {
+    let Some(found) = get(aws, profile).await? else {
+        let message = format!("the instance profile {profile} is not there");
+        return Err(CloudError::new(ErrorClass::NotFound, "iam:GetInstanceProfile", "NoSuchEntity", message));
+    };
+    for other in found.roles().iter().filter(|other| other.role_name != role) {
+        remove_role(aws, profile, &other.role_name).await?;
+    }
+    if found.roles().iter().any(|one| one.role_name == role) {
+        return Ok(());
+    }
+    aws.calls
+        .write("iam:AddRoleToInstanceProfile", || {
+            aws.iam.add_role_to_instance_profile().instance_profile_name(profile).role_name(role).send()
+        })
+        .await?;
+    Ok(())
+}
+
+async fn remove_role(aws: &Aws, profile: &str, role: &str) -> Result<(), CloudError> {
+    let call = || aws.iam.remove_role_from_instance_profile().instance_profile_name(profile).role_name(role).send();
+    gone_is_fine(aws.calls.write("iam:RemoveRoleFromInstanceProfile", call).await.map(|_| ()))
+}

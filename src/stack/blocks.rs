@@ -1,0 +1,342 @@
+//! From the tree of a stack file to its blocks: the top-level keys, kinds and names, and what every block may carry.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::diagnostic::{Finding, Report, did_you_mean, nearest};
+use super::language::{BlockKind, Language, What, top_schema};
+use super::node::{Entry, Item, Node, Table};
+use super::shape::{Mode, Shape};
+use super::source::Place;
+use crate::aws::facts;
+use crate::graph::{Address, template};
+
+/// A resource or construct as the stack declares it.
+#[derive(Debug, Clone)]
+pub struct Block {
+    /// Its address.
+    pub address: Address,
+    /// Where it is declared: its header.
+    pub header: Place,
+    /// Its attributes: a table.
+    pub node: Node,
+    /// Addresses it waits for, as written.
+    pub depends_on: Vec<(String, Place)>,
+    /// Whether it is kept from deletion.
+    pub protect: bool,
+    /// The id of what exists already.
+    pub existing: Option<String>,
+    /// Attributes about which something was reported.
+    pub bad: BTreeSet<String>,
+    /// Whether something about it as a whole was reported.
+    pub broken: bool,
+}
+
+/// The top of a stack, read.
+#[derive(Debug, Default)]
+pub struct Top {
+    pub name: Option<String>,
+    pub region: Option<String>,
+    pub description: Option<String>,
+    pub tags: BTreeMap<String, String>,
+    pub outputs: Vec<Entry>,
+    pub state_url: Option<String>,
+    pub moved: Vec<(Address, Address)>,
+    pub blocks: Vec<Block>,
+    /// What misspelled blocks were probably meant to be: references to these are not told again.
+    pub meant: BTreeSet<String>,
+}
+
+/// Reads the top of a stack. Variables are filled in already.
+pub fn read(mut root: Table, whole: Place, language: &Language<'_>, report: &mut Report) -> Top {
+    let mut top = Top::default();
+    let schema = top_schema();
+    let shape = Shape::new(&schema);
+    let mut known = Table::default();
+    for (key, _) in shape.properties() {
+        known.entries.extend(root.take(key));
+    }
+    let misspelled = |key: &str| {
+        let free = root.keys().filter(|other| language.block(other).is_none());
+        nearest(key, free).is_some()
+    };
+    let optional: Vec<&str> = ["name", "region"].into_iter().filter(|key| misspelled(key)).collect();
+    let start = Place { end: whole.start, ..whole };
+    let header = Node { item: Item::Table(known), place: start };
+    shape.check(&header, "", Mode { optional: &optional, ..Mode::default() }, report);
+    let Item::Table(mut known) = header.item else { return top };
+
+    top.name = text(&known, "name").and_then(|(name, place)| check_name(name, place, report));
+    top.region = text(&known, "region").and_then(|(region, place)| check_region(region, place, report));
+    top.description = text(&known, "description").map(|(text, _)| text);
+    top.tags = known.get("tags").map(|node| check_tags(node, report)).unwrap_or_default();
+    top.state_url = known.get("state").and_then(|node| text(node.table()?, "url")).map(|(url, _)| url);
+    top.moved = known.get("moved").map(|node| moved(node, report)).unwrap_or_default();
+    if let Some(Entry { node: Node { item: Item::Table(outputs), .. }, .. }) = known.take("outputs") {
+        top.outputs = outputs.entries;
+    }
+    let top_keys: Vec<&str> = shape.properties().into_iter().map(|(key, _)| key).collect();
+    for entry in root.entries {
+        read_kind(entry, &top_keys, language, &mut top, report);
+    }
+    top
+}
+
+fn text(table: &Table, key: &str) -> Option<(String, Place)> {
+    let node = table.get(key)?;
+    let literal = template::literal(&Value::from(node.text()?))?;
+    Some((literal.as_str()?.to_owned(), node.place))
+}
+
+fn check_name(name: String, place: Place, report: &mut Report) -> Option<String> {
+    let good = name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.len() <= 32
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if !good {
+        report.error(
+            Finding::at(place, format!("`{name}` cannot name a stack"))
+                .help("use up to 32 lower-case letters, digits and `-`, beginning with a letter"),
+        );
+    }
+    good.then_some(name)
+}
+
+fn check_region(region: String, place: Place, report: &mut Report) -> Option<String> {
+    if facts::regions().any(|known| known == region) {
+        return Some(region);
+    }
+    let help = match nearest(&region, facts::regions()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "regions are named like eu-west-2 or us-east-1".to_owned(),
+    };
+    report.error(Finding::at(place, format!("AWS has no region `{region}`")).help(help));
+    None
+}
+
+/// Tags as texts; what AWS and this tool keep for themselves is refused ("Tag naming limits and requirements" in the
+/// AWS tagging guide).
+pub fn check_tags(node: &Node, report: &mut Report) -> BTreeMap<String, String> {
+    let mut tags = BTreeMap::new();
+    for entry in node.entries() {
+        let key = &entry.key;
+        let reserved = ["aws:", "cofferdam:"].into_iter().find(|prefix| key.to_lowercase().starts_with(prefix));
+        let problem = match reserved {
+            Some("aws:") => Some(("AWS keeps tags that begin with `aws:` for itself", "choose another key")),
+            Some(_) => {
+                Some(("tags that begin with `cofferdam:` say what belongs to which stack", "choose another key"))
+            }
+            None if key.is_empty() => Some(("a tag needs a key", "give it one")),
+            None if key.chars().count() > 128 => Some(("the key of a tag has at most 128 characters", "shorten it")),
+            None => None,
+        };
+        if let Some((message, help)) = problem {
+            report.error(Finding::at(entry.key_place, message).help(help));
+            continue;
+        }
+        let value = match &entry.node.item {
+            Item::Text(text) => text.clone(),
+            Item::Integer(_) | Item::Float(_) | Item::Bool(_) => entry.node.value().to_string(),
+            _ => continue,
+        };
+        if value.chars().count() > 256 && !template::is_unknown(&Value::from(value.as_str())) {
+            report.error(
+                Finding::at(entry.node.place, format!("the tag `{key}` is longer than 256 characters"))
+                    .help("shorten it"),
+            );
+        }
+        tags.insert(key.clone(), value);
+    }
+    tags
+}
+
+fn moved(node: &Node, report: &mut Report) -> Vec<(Address, Address)> {
+    let Item::List(items) = &node.item else { return Vec::new() };
+    let mut out = Vec::new();
+    for item in items {
+        let mut address = |key: &str| {
+            let (text, place) = text(item.table()?, key)?;
+            match Address::parse(&text) {
+                Ok(address) => Some(address),
+                Err(error) => {
+                    report.error(
+                        Finding::at(place, error.to_string()).help("write the address as `cofferdam state list` does"),
+                    );
+                    None
+                }
+            }
+        };
+        if let (Some(from), Some(to)) = (address("from"), address("to")) {
+            out.push((from, to));
+        }
+    }
+    out
+}
+
+fn read_kind(entry: Entry, top_keys: &[&str], language: &Language<'_>, top: &mut Top, report: &mut Report) {
+    let Entry { key: kind, key_place, node } = entry;
+    let Some(block) = language.block(&kind) else {
+        let is_blocks = node.entries().iter().any(|entry| entry.node.table().is_some());
+        let (word, candidates): (_, Vec<&str>) = match is_blocks {
+            true => ("kind", language.names().collect()),
+            false => ("key", top_keys.iter().copied().chain(language.names()).collect()),
+        };
+        if let Some(near) = nearest(&kind, candidates.iter().copied()) {
+            top.meant.extend(node.table().into_iter().flat_map(Table::keys).map(|name| format!("{near}.{name}")));
+        }
+        report.error(Finding::at(key_place, format!("there is no {word} `{kind}`")).maybe_help(did_you_mean(
+            &kind,
+            candidates,
+            "there are",
+        )));
+        return;
+    };
+    let Item::Table(table) = node.item else {
+        report.error(
+            Finding::at(node.place, format!("`{kind}` is {}, and must be a table", node.is_a()))
+                .help(format!("declare one as [{kind}.main] with its attributes in it")),
+        );
+        return;
+    };
+    if let Some(stray) = table.entries.iter().find(|entry| entry.node.table().is_none()) {
+        report.error(
+            Finding::at(
+                stray.key_place,
+                format!("`{}` stands in [{kind}] itself, and each {kind} has a name", stray.key),
+            )
+            .help(format!("write [{kind}.main], or whatever it shall be called")),
+        );
+        return;
+    }
+    for entry in table.entries {
+        if entry.key.is_empty() || !entry.key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) {
+            report.error(
+                Finding::at(entry.key_place, format!("`{}` cannot name a {kind}", entry.key))
+                    .help("use letters, digits, `-` and `_`"),
+            );
+            continue;
+        }
+        top.blocks.push(read_block(&kind, entry, block, report));
+    }
+}
+
+fn read_block(kind: &str, entry: Entry, block: &BlockKind<'_>, report: &mut Report) -> Block {
+    let address = Address::new(kind, &entry.key);
+    let header = entry.node.place;
+    let mut out = Block {
+        address,
+        header,
+        node: entry.node,
+        depends_on: Vec::new(),
+        protect: false,
+        existing: None,
+        bad: BTreeSet::new(),
+        broken: false,
+    };
+    let meta = block.meta();
+    for key in &meta {
+        let Item::Table(table) = &mut out.node.item else { break };
+        if let Some(entry) = table.take(key) {
+            read_meta(&mut out, entry, report);
+        }
+    }
+    check_shape(&mut out, block, &meta, report);
+    out
+}
+
+/// Holds a block against its schema; remembers which attributes were wrong.
+fn check_shape(out: &mut Block, block: &BlockKind<'_>, meta: &[&'static str], report: &mut Report) {
+    let optional: Vec<&str> = match block.what {
+        What::Kind(spec) => spec.naming.iter().map(|naming| naming.attribute).collect(),
+        What::Construct(_) => Vec::new(),
+    };
+    let mode = Mode { partial: out.existing.is_some(), optional: &optional, besides: meta };
+    let shape = Shape::new(&block.schema);
+    let before = report.errors();
+    shape.check(&out.node, out.address.as_str(), mode, report);
+    if report.errors() == before {
+        return;
+    }
+    out.broken = true;
+    for entry in out.node.entries() {
+        let mut told = Report::default();
+        let one = Node { item: Item::Table(Table { entries: vec![entry.clone()] }), place: out.header };
+        shape.check(&one, "", Mode { partial: true, ..mode }, &mut told);
+        if told.errors() > 0 {
+            out.bad.insert(entry.key.clone());
+        }
+    }
+}
+
+fn read_meta(block: &mut Block, entry: Entry, report: &mut Report) {
+    let place = entry.node.place;
+    let address = block.address.clone();
+    let mut wrong = |place: Place, is_a: &str, wanted: &str, help: &str| {
+        report
+            .error(Finding::at(place, format!("`{address}.{}` is {is_a}, and must be {wanted}", entry.key)).help(help));
+    };
+    let is_a = entry.node.is_a();
+    match (entry.key.as_str(), entry.node.item) {
+        ("protect", Item::Bool(yes)) => block.protect = yes,
+        ("protect", _) => wrong(place, is_a, "true or false", "write protect = true"),
+        ("existing", Item::Text(id)) => match template::literal(&Value::from(id.as_str())) {
+            Some(Value::String(id)) if !id.is_empty() => block.existing = Some(id),
+            _ => wrong(place, "not known yet", "an id", "give the id itself, a variable, or another stack's output"),
+        },
+        ("existing", _) => wrong(place, is_a, "an id", "give the id of what exists: \"vpc-0123456789abcdef0\""),
+        ("depends_on", Item::List(items)) => {
+            for item in items {
+                match item.text() {
+                    Some(text) => block.depends_on.push((text.to_owned(), item.place)),
+                    None => wrong(item.place, item.is_a(), "an address", "write addresses: [\"nat_gateway.main\"]"),
+                }
+            }
+        }
+        (_, Item::Text(text)) => {
+            wrong(place, "a text", "a list of addresses", &format!("put it in brackets: [\"{text}\"]"));
+        }
+        _ => wrong(place, is_a, "a list of addresses", "write addresses: [\"nat_gateway.main\"]"),
+    }
+}
+
+/// Checks the environments that are not planned for as far as that goes: keys, kinds and types.
+pub fn check_environment(environment: &Entry, language: &Language<'_>, report: &mut Report) {
+    let schema = top_schema();
+    let shape = Shape::new(&schema);
+    for entry in environment.node.entries() {
+        if matches!(entry.key.as_str(), "remove" | "vars" | "outputs") {
+            continue;
+        }
+        let what = format!("env.{}.{}", environment.key, entry.key);
+        let partial = Mode { partial: true, ..Mode::default() };
+        match (language.block(&entry.key), shape.property(&entry.key)) {
+            (Some(block), _) => {
+                for one in entry.node.entries() {
+                    let mut node = one.node.clone();
+                    let meta = block.meta();
+                    if let Item::Table(table) = &mut node.item {
+                        table.entries.retain(|entry| !meta.contains(&entry.key.as_str()));
+                    }
+                    let mode = Mode { besides: &meta, ..partial };
+                    Shape::new(&block.schema).check(&node, &format!("{what}.{}", one.key), mode, report);
+                }
+            }
+            (None, Some(property)) if !matches!(entry.key.as_str(), "name" | "env") => {
+                property.check(&entry.node, &what, partial, report);
+            }
+            _ => {
+                let top = shape.properties().into_iter().map(|(key, _)| key);
+                let names = top.filter(|key| !matches!(*key, "name" | "env")).chain(language.names());
+                let message = match entry.key.as_str() {
+                    "name" => "an environment cannot rename its stack".to_owned(),
+                    _ => format!("`env.{}` has no key `{}`", environment.key, entry.key),
+                };
+                let help = match entry.key.as_str() {
+                    "name" => Some("take it out: names in the cloud begin with STACK-ENV already".to_owned()),
+                    _ => did_you_mean(&entry.key, names.chain(["remove"]), "it takes"),
+                };
+                report.error(Finding::at(entry.key_place, message).maybe_help(help));
+            }
+        }
+    }
+}

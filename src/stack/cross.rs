@@ -1,0 +1,165 @@
+//! What can only be seen with several resources side by side: ranges that overlap, names given twice, cycles.
+
+use std::collections::{BTreeMap, HashMap};
+
+use ipnet::Ipv4Net;
+use serde_json::Value;
+
+use super::blocks::Block;
+use super::diagnostic::{Finding, Report};
+use super::language::Language;
+use super::source::{Place, Sources};
+use crate::graph::{Address, GraphError, Identity, Resource, template};
+
+/// Resources with the blocks they come from, in the same order.
+pub struct Cross<'c> {
+    pub blocks: &'c [Block],
+    pub resources: &'c [Resource],
+}
+
+impl Cross<'_> {
+    /// Reports everything that does not go together.
+    pub fn check(&self, language: &Language<'_>, report: &mut Report) {
+        self.check_subnets(report);
+        self.check_names(language, report);
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (&Block, &Resource)> {
+        self.blocks.iter().zip(self.resources)
+    }
+
+    fn place_of(block: &Block, attribute: &str) -> Place {
+        block.node.find(&[attribute.to_owned()], &Value::Null, block.header)
+    }
+
+    /// Subnets lie inside their VPC's ranges and apart from each other.
+    fn check_subnets(&self, report: &mut Report) {
+        let vpcs: HashMap<String, Vec<Ipv4Net>> = self
+            .pairs()
+            .filter(|(_, resource)| resource.address.kind() == "vpc")
+            .filter_map(|(_, vpc)| Some((format!("${{{}.id}}", vpc.address), ranges(vpc)?)))
+            .collect();
+        let mut by_vpc: BTreeMap<&str, Vec<(Ipv4Net, &Block)>> = BTreeMap::new();
+        for (block, resource) in self.pairs().filter(|(_, resource)| resource.address.kind() == "subnet") {
+            let (Some(vpc), Some(range)) =
+                (resource.attributes.get("vpc").and_then(Value::as_str), range(resource, "cidr"))
+            else {
+                continue;
+            };
+            if let Some(ranges) = vpcs.get(vpc)
+                && !ranges.iter().any(|whole| whole.contains(&range))
+            {
+                let words: Vec<String> = ranges.iter().map(ToString::to_string).collect();
+                report.error(
+                    Finding::at(
+                        Self::place_of(block, "cidr"),
+                        format!("`{}`: {range} lies outside its VPC's range {}", resource.address, words.join(", ")),
+                    )
+                    .help("choose a range inside, or give the VPC a further one with secondary_cidrs"),
+                );
+            }
+            by_vpc.entry(vpc).or_default().push((range, block));
+        }
+        for mut subnets in by_vpc.into_values() {
+            subnets.sort_by_key(|(range, _)| (range.network(), range.prefix_len()));
+            // Of ranges in this order, one overlaps an earlier one only if the widest so far reaches into it.
+            let mut widest: Option<(Ipv4Net, &Block)> = None;
+            for (range, block) in subnets {
+                if let Some((other, first)) = widest
+                    && range.network() <= other.broadcast()
+                {
+                    report.error(overlap((other, first), (range, block)));
+                }
+                if widest.is_none_or(|(other, _)| range.broadcast() > other.broadcast()) {
+                    widest = Some((range, block));
+                }
+            }
+        }
+    }
+
+    /// Names that the cloud wants unique are.
+    fn check_names(&self, language: &Language<'_>, report: &mut Report) {
+        let mut seen: HashMap<(&str, &str), &Block> = HashMap::new();
+        for (block, resource) in self.pairs() {
+            let kind = resource.address.kind();
+            let Some(spec) = language.spec(kind) else { continue };
+            let attribute = match (spec.naming, spec.identity) {
+                (Some(naming), _) => naming.attribute,
+                (None, Identity::UniqueName) => "name",
+                _ => continue,
+            };
+            let Some(value) = resource.attributes.get(attribute) else { continue };
+            let (Some(name), false) = (value.as_str(), template::is_unknown(value)) else { continue };
+            let place = Self::place_of(block, attribute);
+            if let Some(first) = seen.insert((kind, name), block) {
+                report.error(
+                    Finding::at(place, format!("two {kind} blocks have the name `{name}`"))
+                        .also(Self::place_of(first, attribute), "the first")
+                        .help("give one of them another name"),
+                );
+            }
+        }
+    }
+}
+
+/// A cycle, with the place of every step.
+pub fn cycle(blocks: &[Block], cycle: &[Address], sources: &Sources) -> Finding {
+    let error = GraphError::Cycle(cycle.to_vec());
+    let steps = cycle.iter().zip(cycle.iter().cycle().skip(1)).filter_map(|(from, to)| {
+        let block = blocks.iter().find(|block| block.address == *from)?;
+        let label = format!("{from} needs {to}");
+        Some((needing(block, to.as_str(), sources), label))
+    });
+    let mut steps: Vec<(Place, String)> = steps.collect();
+    steps.sort();
+    let mut steps = steps.into_iter();
+    let finding = match steps.next() {
+        Some((place, label)) => Finding::at(place, error.to_string()).label(label),
+        None => Finding::nowhere(error.to_string()),
+    };
+    steps
+        .fold(finding, |finding, (place, label)| finding.also(place, label))
+        .help("one of them must do without the other: give a literal value, or take the reference out")
+}
+
+/// Where a block says that it needs another one.
+fn needing(block: &Block, target: &str, sources: &Sources) -> Place {
+    let reference = format!("${{{target}.");
+    let mut found = None;
+    block.node.each_text(&mut |text, place| {
+        if found.is_none() && text.contains(&reference) {
+            found = Some(sources.within(place, &reference));
+        }
+    });
+    found
+        .or_else(|| block.depends_on.iter().find(|(text, _)| text == target).map(|(_, place)| *place))
+        .unwrap_or(block.header)
+}
+
+fn overlap((one, first): (Ipv4Net, &Block), (two, second): (Ipv4Net, &Block)) -> Finding {
+    let (place, other) = (Cross::place_of(first, "cidr"), Cross::place_of(second, "cidr"));
+    // The later one in the text is the one that is wrong.
+    let ((late, late_range, late_at), (early, early_range, early_at)) = match place <= other {
+        true => ((second, two, other), (first, one, place)),
+        false => ((first, one, place), (second, two, other)),
+    };
+    Finding::at(late_at, format!("`{}`: {late_range} overlaps {early_range} of `{}`", late.address, early.address))
+        .also(early_at, format!("{}", early.address))
+        .help("choose a range that no other subnet of the VPC has")
+}
+
+fn range(resource: &Resource, attribute: &str) -> Option<Ipv4Net> {
+    let net: Ipv4Net = resource.attributes.get(attribute)?.as_str()?.parse().ok()?;
+    (net.addr() == net.network()).then_some(net)
+}
+
+/// All ranges of a VPC; `None` where one of them is not known.
+fn ranges(vpc: &Resource) -> Option<Vec<Ipv4Net>> {
+    let mut out = vec![range(vpc, "cidr")?];
+    if let Some(Value::Array(more)) = vpc.attributes.get("secondary_cidrs") {
+        for one in more {
+            out.push(one.as_str()?.parse().ok()?);
+        }
+    }
+    Some(out)
+}

@@ -1,0 +1,274 @@
+//! What is wrong with a stack: collected while it is read, told at the end, in the order of the text.
+
+use std::fmt;
+use std::sync::Arc;
+
+use miette::{LabeledSpan, NamedSource, SourceCode};
+
+use super::source::{Place, Sources};
+
+/// One thing that is wrong, with its place and what to do about it.
+#[derive(Debug)]
+pub struct Diagnostic {
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+    /// The file; `None` where the mistake is in no file (a variable given on the command line).
+    pub file: Option<String>,
+    /// The line, from 1; 0 without a file.
+    pub line: usize,
+    /// The column in characters, from 1; 0 without a file.
+    pub column: usize,
+    source: Option<NamedSource<Arc<str>>>,
+    labels: Vec<LabeledSpan>,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Diagnostic {}
+
+impl miette::Diagnostic for Diagnostic {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.source.as_ref().map(|source| source as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        (!self.labels.is_empty())
+            .then(|| Box::new(self.labels.iter().cloned()) as Box<dyn Iterator<Item = LabeledSpan>>)
+    }
+}
+
+/// Everything that is wrong with a stack, in the order of its text.
+#[derive(Debug)]
+pub struct Diagnostics(pub Vec<Diagnostic>);
+
+impl Diagnostics {
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.0.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    /// A line each: `file:line:column: message`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, one) in self.0.iter().enumerate() {
+            if position > 0 {
+                writeln!(f)?;
+            }
+            if let Some(file) = &one.file {
+                write!(f, "{file}:{}:{}: ", one.line, one.column)?;
+            }
+            f.write_str(&one.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+/// A diagnostic before its places are looked up.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    message: String,
+    help: Option<String>,
+    places: Vec<(Place, Option<String>)>,
+}
+
+impl Finding {
+    /// What is wrong at a place.
+    pub fn at(place: Place, message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: None, places: vec![(place, None)] }
+    }
+
+    /// What is wrong in no file.
+    pub fn nowhere(message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: None, places: Vec::new() }
+    }
+
+    /// With what to do.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// With what to do, where that is known.
+    pub fn maybe_help(mut self, help: Option<String>) -> Self {
+        self.help = help.or(self.help);
+        self
+    }
+
+    /// With words at its place.
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        if let Some((_, text)) = self.places.first_mut() {
+            *text = Some(label.into());
+        }
+        self
+    }
+
+    /// With a second place that has to do with it.
+    pub fn also(mut self, place: Place, label: impl Into<String>) -> Self {
+        self.places.push((place, Some(label.into())));
+        self
+    }
+}
+
+/// Collects findings.
+#[derive(Debug, Default)]
+pub struct Report {
+    errors: Vec<Finding>,
+    warnings: Vec<Finding>,
+}
+
+impl Report {
+    /// An error.
+    pub fn error(&mut self, finding: Finding) {
+        self.errors.push(finding);
+    }
+
+    /// Something worth knowing.
+    pub fn warning(&mut self, finding: Finding) {
+        self.warnings.push(finding);
+    }
+
+    /// Everything that another report collected.
+    pub fn append(&mut self, other: Report) {
+        self.errors.extend(other.errors);
+        self.warnings.extend(other.warnings);
+    }
+
+    /// What another report collected and this one does not say yet, at whatever place.
+    pub fn append_new(&mut self, other: Report) {
+        let new = other.errors.into_iter().filter(|one| self.errors.iter().all(|known| known.message != one.message));
+        let new: Vec<Finding> = new.collect();
+        self.errors.extend(new);
+        self.warnings.extend(other.warnings);
+    }
+
+    /// How many errors there are.
+    pub fn errors(&self) -> usize {
+        self.errors.len()
+    }
+
+    /// Errors and warnings with their places looked up, each sorted by file and place.
+    pub fn told(self, sources: &Sources) -> (Diagnostics, Vec<Diagnostic>) {
+        (Diagnostics(tell(self.errors, sources)), tell(self.warnings, sources))
+    }
+}
+
+fn tell(mut findings: Vec<Finding>, sources: &Sources) -> Vec<Diagnostic> {
+    findings.sort_by(|a, b| {
+        (a.places.first().map(|(place, _)| place), &a.message)
+            .cmp(&(b.places.first().map(|(place, _)| place), &b.message))
+    });
+    findings.dedup_by(|b, a| a.message == b.message && a.places.first() == b.places.first());
+    findings.into_iter().map(|finding| diagnostic(finding, sources)).collect()
+}
+
+fn diagnostic(finding: Finding, sources: &Sources) -> Diagnostic {
+    let Finding { message, help, places } = finding;
+    let Some(&(first, _)) = places.first() else {
+        return Diagnostic { message, help, file: None, line: 0, column: 0, source: None, labels: Vec::new() };
+    };
+    let (line, column) = sources.position(first);
+    let name = sources.name(first.file);
+    let labels = places
+        .into_iter()
+        .filter(|(place, _)| place.file == first.file)
+        .enumerate()
+        .map(|(position, (place, label))| {
+            let place = sources.first_line(place);
+            let span = place.start..place.end;
+            match position {
+                0 => LabeledSpan::new_primary_with_span(label, span),
+                _ => LabeledSpan::new_with_span(label, span),
+            }
+        })
+        .collect();
+    Diagnostic {
+        message,
+        help,
+        file: Some(name.to_owned()),
+        line,
+        column,
+        source: Some(NamedSource::new(name, sources.text(first.file))),
+        labels,
+    }
+}
+
+/// The candidate that was probably meant: the nearest by typing distance, or one that is part of the word
+/// (`cidr` for `cidr_block`).
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = word.to_lowercase();
+    let longest = lower.chars().count().div_ceil(3).min(4);
+    let mut best: Option<(usize, &str)> = None;
+    let mut part: Option<&str> = None;
+    for candidate in candidates {
+        let distance = strsim::osa_distance(&lower, &candidate.to_lowercase());
+        if distance <= longest && best.is_none_or(|known| (distance, candidate) < known) {
+            best = Some((distance, candidate));
+        }
+        let is_part = candidate.len() >= 3 && format!("_{lower}_").contains(&format!("_{candidate}_"));
+        if is_part && part.is_none_or(|known| known.len() < candidate.len()) {
+            part = Some(candidate);
+        }
+    }
+    best.map(|(_, candidate)| candidate).or(part)
+}
+
+/// Help that names the nearest candidate, or, where none is near, all of them.
+pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>, all: &str) -> Option<String> {
+    let mut candidates: Vec<&str> = candidates.into_iter().collect();
+    candidates.sort_unstable();
+    candidates.dedup();
+    match nearest(word, candidates.iter().copied()) {
+        Some(candidate) => Some(format!("did you mean `{candidate}`?")),
+        None if candidates.is_empty() => None,
+        None => Some(format!("{all}: {}", list(candidates))),
+    }
+}
+
+/// Words as a list for people: `a, b, c`; long lists are cut.
+pub fn list<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    const SHOWN: usize = 24;
+    let words: Vec<&str> = words.into_iter().collect();
+    let mut text = words.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    if words.len() > SHOWN {
+        text.push_str(&format!(" and {} more", words.len() - SHOWN));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn typos_and_longer_names_find_their_word() {
+        let keys = ["cidr", "zone", "public_ip", "vpc"];
+        assert_eq!(nearest("cdir", keys), Some("cidr"));
+        assert_eq!(nearest("cidr_block", keys), Some("cidr"));
+        assert_eq!(nearest("map_public_ip_on_launch", keys), Some("public_ip"));
+        assert_eq!(nearest("VPC", keys), Some("vpc"));
+        assert_eq!(nearest("frobnicate", keys), None);
+    }
+}

@@ -1,0 +1,395 @@
+//! The stack language: TOML files into a graph of resources, with everything that is wrong told at its place.
+//!
+//! The steps, one file each: text into a tree with places ([`node`]), the environment laid over it ([`overlay`]),
+//! variables filled in ([`scopes`]), blocks held against their schemas ([`blocks`], [`shape`]), documents read
+//! ([`files`]), constructs expanded ([`expand`]), names resolved and references checked ([`resolve`]), names, tags and
+//! defaults filled in ([`finish`]), resources compared with each other ([`cross`]).
+//!
+//! Nothing here talks to a cloud, reads the environment or prints.
+
+mod blocks;
+mod cross;
+mod diagnostic;
+mod expand;
+mod files;
+mod finish;
+mod language;
+mod node;
+mod overlay;
+mod reference;
+mod resolve;
+mod schema;
+mod scopes;
+mod shape;
+mod source;
+mod substitute;
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+pub use diagnostic::{Diagnostic, Diagnostics, nearest};
+pub use files::Files;
+pub use language::{BlockKind, Language, What};
+
+use crate::aws::facts;
+use crate::graph::{Address, Attributes, Graph, GraphError, Resource, Scope};
+use crate::kinds::Registry;
+use blocks::{Block, Top};
+use diagnostic::{Finding, Report};
+use node::{Item, Node, Table};
+use scopes::Scopes;
+use shape::Shape;
+use source::{Place, Sources};
+
+/// What a stack is read with.
+pub struct Options<'a> {
+    /// The environment that is wanted.
+    pub env: Option<String>,
+    /// Variables given on the command line; they win.
+    pub vars: BTreeMap<String, String>,
+    /// Variables given by the process environment.
+    pub environment: BTreeMap<String, String>,
+    /// The outputs of another stack, for `${stack.NAME.output}`; asked once a stack, and only if one is named.
+    pub stack_outputs: &'a dyn Fn(&str) -> Result<Attributes, String>,
+}
+
+impl Default for Options<'_> {
+    /// No environment, no variables, no other stacks.
+    fn default() -> Self {
+        Self {
+            env: None,
+            vars: BTreeMap::new(),
+            environment: BTreeMap::new(),
+            stack_outputs: &|_| Err("no other stack is known here".to_owned()),
+        }
+    }
+}
+
+/// An address that changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// What it was.
+    pub from: Address,
+    /// What it is.
+    pub to: Address,
+}
+
+/// A stack, read and checked.
+#[derive(Debug)]
+pub struct Stack {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// The region it stands in.
+    pub region: String,
+    /// The environment it was read for.
+    pub env: Option<String>,
+    /// Its resources and outputs.
+    pub graph: Graph,
+    /// The tags that every resource carries, besides its own.
+    pub tags: BTreeMap<String, String>,
+    /// Where the state is kept, if the stack says so.
+    pub state_url: Option<String>,
+    /// Addresses that changed.
+    pub moved: Vec<Moved>,
+    /// The values that the variables have.
+    pub vars: BTreeMap<String, Value>,
+    /// The names of the files that were read; the stack's own is the first.
+    pub files: Vec<String>,
+    /// SHA-256, in hexadecimal, over everything that was read: files, environment, variables, outputs of other stacks.
+    pub inputs_digest: String,
+    /// What is worth knowing and no error.
+    pub warnings: Vec<Diagnostic>,
+}
+
+impl Stack {
+    /// What names and ARNs are computed for; the account is not known here.
+    pub fn scope(&self) -> Scope {
+        scope(&self.name, &self.region, self.env.as_deref())
+    }
+}
+
+fn scope(name: &str, region: &str, env: Option<&str>) -> Scope {
+    Scope {
+        stack: name.to_owned(),
+        env: env.map(str::to_owned),
+        account: None,
+        region: region.to_owned(),
+        partition: facts::partition(region).to_owned(),
+    }
+}
+
+/// Reads a stack from a file, with the files that it names.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn load(path: &Path, options: &Options<'_>, registry: &Registry) -> Result<Stack, Diagnostics> {
+    let constructs = crate::constructs::all();
+    let language = Language::of(registry, &constructs);
+    let name = path.display().to_string();
+    let unreadable = |why: String, help: &str| {
+        let mut report = Report::default();
+        report.error(Finding::nowhere(format!("the stack file `{name}` cannot be read: {why}")).help(help));
+        report.told(&Sources::default()).0
+    };
+    let bytes = std::fs::read(path).map_err(|error| {
+        unreadable(error.to_string(), "give the path of a stack file, or the name of one in stacks/")
+    })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        unreadable(format!("byte {} is not UTF-8", error.utf8_error().valid_up_to()), "save it as UTF-8")
+    })?;
+    let root = project_root(path);
+    let read = |name: &str| std::fs::read(root.join(name));
+    parse(&name, &text, &Files { read: &read, root: root.display().to_string() }, options, &language)
+}
+
+/// The JSON Schema of the whole language, for editors.
+pub fn schema(registry: &Registry) -> Value {
+    schema::of(&Language::of(registry, &crate::constructs::all()))
+}
+
+/// The reference of the whole language, in Markdown.
+pub fn reference(registry: &Registry) -> String {
+    reference::of(&Language::of(registry, &crate::constructs::all()))
+}
+
+/// The folder that the names of files are relative to: the one that holds `stacks/`, where the stack lies in a folder of
+/// that name, and otherwise the stack's own.
+fn project_root(path: &Path) -> PathBuf {
+    let here = || PathBuf::from(".");
+    let own = path.parent().filter(|p| !p.as_os_str().is_empty()).map_or_else(here, Path::to_path_buf);
+    if own.file_name().is_some_and(|name| name == "stacks") {
+        return own.parent().filter(|p| !p.as_os_str().is_empty()).map_or_else(here, Path::to_path_buf);
+    }
+    own
+}
+
+/// Reads a stack from its text; `name` is what it is called in messages.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn parse(
+    name: &str,
+    text: &str,
+    files: &Files<'_>,
+    options: &Options<'_>,
+    language: &Language<'_>,
+) -> Result<Stack, Diagnostics> {
+    let mut reading = Reading { sources: Sources::default(), report: Report::default() };
+    reading.sources.add(name, text);
+    let stack = reading.read(text, files, options, language);
+    let failed = reading.report.errors() > 0;
+    let (errors, warnings) = reading.report.told(&reading.sources);
+    match stack {
+        Some(stack) if !failed => Ok(Stack { warnings, ..stack }),
+        _ => Err(errors),
+    }
+}
+
+/// A stack being read.
+struct Reading {
+    sources: Sources,
+    report: Report,
+}
+
+impl Reading {
+    fn read<'a>(
+        &mut self,
+        text: &str,
+        files: &Files<'a>,
+        options: &'a Options<'a>,
+        language: &Language<'_>,
+    ) -> Option<Stack> {
+        let report = &mut self.report;
+        let mut root = node::parse(text, 0, report)?;
+        let environments = overlay::take_environments(&mut root, report);
+        for environment in environments.iter().filter(|entry| options.env.as_ref() != Some(&entry.key)) {
+            blocks::check_environment(environment, language, report);
+        }
+        if let Some(env) = &options.env {
+            overlay::apply(&mut root, &environments, env, report);
+        }
+        let mut scopes = Scopes::new(options, root.take("vars"), report);
+        let top = self.fill_and_read(root, text, options, language, &mut scopes);
+        self.finish(top, files, options, language, scopes)
+    }
+
+    /// Fills variables in, then reads the top level. The stack's own name and region may come from variables.
+    fn fill_and_read(
+        &mut self,
+        root: Table,
+        text: &str,
+        options: &Options<'_>,
+        language: &Language<'_>,
+        scopes: &mut Scopes<'_>,
+    ) -> Top {
+        let mut tree = Node { item: Item::Table(root), place: Place::new(0, 0..text.len()) };
+        substitute::check_syntax(&tree, &self.sources, &mut self.report);
+        let own = |tree: &mut Node, key: &str, reading: &mut Self, scopes: &mut Scopes<'_>| {
+            let Item::Table(table) = &mut tree.item else { return None };
+            let node = &mut table.entry_mut(key)?.node;
+            scopes.fill(node, &reading.sources, &mut reading.report);
+            node.text().map(str::to_owned)
+        };
+        let name = own(&mut tree, "name", self, scopes);
+        let region = own(&mut tree, "region", self, scopes);
+        let (n, r) = (name.clone().unwrap_or_default(), region.clone().unwrap_or_default());
+        let known = scope(&n, &r, options.env.as_deref());
+        scopes.own = BTreeMap::from([
+            ("name", name),
+            ("region", region),
+            ("env", options.env.clone()),
+            ("prefix", Some(known.prefix())),
+            ("partition", Some(known.partition.clone())),
+            ("dns_suffix", Some(facts::dns_suffix(&known.partition).to_owned())),
+        ]);
+        scopes.settle(&self.sources, &mut self.report);
+        scopes.fill(&mut tree, &self.sources, &mut self.report);
+        let Item::Table(root) = tree.item else { return Top::default() };
+        blocks::read(root, tree.place, language, &mut self.report)
+    }
+
+    fn finish<'a>(
+        &mut self,
+        mut top: Top,
+        files: &Files<'a>,
+        options: &'a Options<'a>,
+        language: &Language<'_>,
+        mut scopes: Scopes<'a>,
+    ) -> Option<Stack> {
+        for block in &mut top.blocks {
+            let Some(kind) = language.block(block.address.kind()) else { continue };
+            let mut loading =
+                files::Loading { files, sources: &mut self.sources, scopes: &mut scopes, report: &mut self.report };
+            loading.load(&mut block.node, Shape::new(&kind.schema));
+        }
+        let name = top.name.clone().unwrap_or_else(|| "stack".to_owned());
+        let env = options.env.as_deref();
+        let known = top.region.as_ref().map(|region| scope(&name, region, env));
+        let all = std::mem::take(&mut top.blocks);
+        let (mut blocks, constructs) = expand::expand(all, language, known.as_ref(), &mut self.report);
+
+        let names = resolve::Names {
+            language,
+            constructs: &constructs,
+            resources: blocks.iter().map(|block| block.address.as_str().to_owned()).collect::<HashSet<_>>(),
+            meant: &top.meant,
+            region: top.region.as_deref(),
+            sources: &self.sources,
+        };
+        let report = &mut self.report;
+        // Names in the constructs themselves are told at their own place; nothing more is done with them.
+        for expanded in constructs.values() {
+            if let Some(kind) = language.block(expanded.block.address.kind()) {
+                let mut block = expanded.block.clone();
+                names.resolve(&mut block, Shape::new(&kind.schema), report);
+                names.references(&mut block.node, report);
+                names.dependencies(&block, report);
+            }
+        }
+        let finish =
+            finish::Finish { scope: known.as_ref().unwrap_or(&scope(&name, "", env)).to_owned(), tags: &top.tags };
+        let mut resources: Vec<Resource> = Vec::with_capacity(blocks.len());
+        for block in &mut blocks {
+            let (Some(kind), Some(spec)) = (language.block(block.address.kind()), language.spec(block.address.kind()))
+            else {
+                report.error(
+                    Finding::at(block.header, format!("`{}` is of a kind that does not exist", block.address))
+                        .help("use a version of cofferdam that has it"),
+                );
+                return None;
+            };
+            let mut own = Report::default();
+            names.resolve(block, Shape::new(&kind.schema), &mut own);
+            names.references(&mut block.node, &mut own);
+            let depends_on = names.dependencies(block, &mut own);
+            resources.push(finish.resource(block, depends_on, spec, &kind.schema, &mut own));
+            // What a construct passes on wrongly may be told already, where it was written.
+            match block.address.construct() {
+                Some(_) => report.append_new(own),
+                None => report.append(own),
+            }
+        }
+        let mut outputs = BTreeMap::new();
+        for mut entry in std::mem::take(&mut top.outputs) {
+            names.references(&mut entry.node, report);
+            outputs.insert(entry.key, entry.node.value());
+        }
+        cross::Cross { blocks: &blocks, resources: &resources }.check(language, report);
+        let digest = self.digest(options, &scopes);
+        let graph = self.graph(&blocks, resources, outputs, language)?;
+        Some(Stack {
+            name,
+            description: top.description,
+            region: top.region?,
+            env: options.env.clone(),
+            graph,
+            tags: top.tags,
+            state_url: top.state_url,
+            moved: top.moved.into_iter().map(|(from, to)| Moved { from, to }).collect(),
+            vars: scopes.variables(),
+            files: self.sources.iter().map(|(name, _)| name.to_owned()).collect(),
+            inputs_digest: digest,
+            warnings: Vec::new(),
+        })
+    }
+
+    fn graph(
+        &mut self,
+        blocks: &[Block],
+        resources: Vec<Resource>,
+        outputs: BTreeMap<String, Value>,
+        language: &Language<'_>,
+    ) -> Option<Graph> {
+        let needs_only_existence = |kind: &str, attribute: &str| {
+            language.spec(kind).is_some_and(|spec| spec.needs_only_existence.contains(&attribute))
+        };
+        let errors = match Graph::new(resources, outputs, needs_only_existence) {
+            Ok(graph) => return Some(graph),
+            Err(errors) => errors,
+        };
+        let told = self.report.errors() > 0;
+        for error in errors {
+            match &error {
+                GraphError::Cycle(cycle) => self.report.error(cross::cycle(blocks, cycle, &self.sources)),
+                // A missing target is the other face of a mistake that was told where it was made.
+                _ if told => {}
+                GraphError::Duplicate(address) | GraphError::Missing { from: address, .. } => {
+                    let block = blocks.iter().rev().find(|block| block.address == *address);
+                    let finding = match block {
+                        Some(block) => Finding::at(block.header, error.to_string()),
+                        None => Finding::nowhere(error.to_string()),
+                    };
+                    self.report.error(finding.help("correct the block that it comes from"));
+                }
+            }
+        }
+        None
+    }
+
+    fn digest(&self, options: &Options<'_>, scopes: &Scopes<'_>) -> String {
+        let mut hash = Sha256::new();
+        let mut add = |text: &str| {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text.as_bytes());
+        };
+        add(options.env.as_deref().unwrap_or(""));
+        for (name, text) in self.sources.iter() {
+            add(name);
+            add(text);
+        }
+        for (name, value) in scopes.variables() {
+            add(&name);
+            add(&value.to_string());
+        }
+        for (name, outputs) in scopes.stacks() {
+            add(name);
+            add(&Value::Object(outputs.clone()).to_string());
+        }
+        finish::hex(&hash.finalize())
+    }
+}

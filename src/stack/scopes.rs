@@ -1,0 +1,379 @@
+//! What is known before any resource is: variables (`${vars.x}`), the stack itself (`${self.region}`), and what
+//! other stacks left behind (`${stack.NAME.output}`).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde_json::Value;
+
+use super::Options;
+use super::diagnostic::{Finding, Report, did_you_mean, nearest};
+use super::node::{Entry, Item, Node, Table};
+use super::source::{Place, Sources};
+use super::substitute::substitute;
+use crate::graph::{Attributes, Reference, template};
+
+/// The types that a variable may declare.
+const TYPES: [&str; 6] = ["string", "integer", "number", "bool", "list", "table"];
+
+/// A variable as the stack declares it.
+struct Declared {
+    name: String,
+    place: Place,
+    kind: Option<String>,
+    default: Option<Node>,
+}
+
+/// A variable's value.
+enum Variable {
+    /// Being worked out: meeting it again is a cycle.
+    Open,
+    /// Known, in the desired space.
+    Known(Value),
+    /// Wrong; told already.
+    Broken,
+}
+
+/// Answers the references that need no resource.
+pub struct Scopes<'a> {
+    options: &'a Options<'a>,
+    declared: BTreeMap<String, Declared>,
+    variables: HashMap<String, Variable>,
+    /// What `${self.…}` knows.
+    pub own: BTreeMap<&'static str, Option<String>>,
+    stacks: BTreeMap<String, Result<Attributes, String>>,
+    told: BTreeSet<String>,
+}
+
+impl<'a> Scopes<'a> {
+    /// The declarations of `[vars]`, checked.
+    pub fn new(options: &'a Options<'a>, vars: Option<Entry>, report: &mut Report) -> Self {
+        let mut declared = BTreeMap::new();
+        if let Some(entry) = vars {
+            match entry.node.item {
+                Item::Table(table) => {
+                    for entry in table.entries {
+                        let one = declaration(entry, report);
+                        declared.insert(one.name.clone(), one);
+                    }
+                }
+                _ => report.error(
+                    Finding::at(entry.node.place, format!("`vars` is {}, not a table", entry.node.is_a()))
+                        .help("declare variables as [vars] with name = default in it"),
+                ),
+            }
+        }
+        let scopes = Self {
+            options,
+            declared,
+            variables: HashMap::new(),
+            own: BTreeMap::new(),
+            stacks: BTreeMap::new(),
+            told: BTreeSet::new(),
+        };
+        for name in options.vars.keys().filter(|name| !scopes.declared.contains_key(*name)) {
+            report.error(
+                Finding::nowhere(format!("`--var {name}=…` sets a variable that the stack does not declare"))
+                    .maybe_help(scopes.undeclared_help(name)),
+            );
+        }
+        for name in options.environment.keys().filter(|name| !scopes.declared.contains_key(*name)) {
+            report.warning(
+                Finding::nowhere(format!(
+                    "the environment sets the variable `{name}`, which the stack does not declare"
+                ))
+                .maybe_help(
+                    nearest(name, scopes.declared.keys().map(String::as_str))
+                        .map(|near| format!("did you mean `{near}`?")),
+                ),
+            );
+        }
+        scopes
+    }
+
+    fn undeclared_help(&self, name: &str) -> Option<String> {
+        let known = self.declared.keys().map(String::as_str);
+        did_you_mean(name, known, "declared are")
+            .or_else(|| Some(format!("declare it: [vars] with {name} = \"…\" in it")))
+    }
+
+    /// Works out every variable, used or not, so that a missing one is told at its declaration.
+    pub fn settle(&mut self, sources: &Sources, report: &mut Report) {
+        let names: Vec<String> = self.declared.keys().cloned().collect();
+        for name in names {
+            self.variable(&name, sources, report);
+        }
+    }
+
+    /// The variables that are known.
+    pub fn variables(&self) -> BTreeMap<String, Value> {
+        self.variables
+            .iter()
+            .filter_map(|(name, variable)| match variable {
+                Variable::Known(value) => Some((name.clone(), value.clone())),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// What was read of other stacks.
+    pub fn stacks(&self) -> impl Iterator<Item = (&String, &Attributes)> {
+        self.stacks.iter().filter_map(|(name, outputs)| Some((name, outputs.as_ref().ok()?)))
+    }
+
+    /// Whether a reference is one of these scopes': what is left of them in a template was told already.
+    pub fn owns(reference: &Reference) -> bool {
+        let scope = reference.target.split('.').next().unwrap_or("");
+        matches!(scope, "vars" | "self" | "stack")
+    }
+
+    /// Puts everything known into a node.
+    pub fn fill(&mut self, node: &mut Node, sources: &Sources, report: &mut Report) {
+        substitute(node, sources, report, &mut |reference, at, report| self.look(reference, at, sources, report));
+    }
+
+    fn look(&mut self, reference: &Reference, at: Place, sources: &Sources, report: &mut Report) -> Option<Value> {
+        let whole = reference.to_string();
+        let mut path = whole.split('.');
+        match path.next()? {
+            "vars" => self.look_variable(&whole, at, sources, report),
+            "self" => {
+                let name = path.next()?;
+                match self.own.get(name) {
+                    Some(value) if path.next().is_none() => Some(value.clone().unwrap_or_default().into()),
+                    _ => {
+                        let known = self.own.keys().copied();
+                        report.error(Finding::at(at, format!("the stack has no `{whole}`")).maybe_help(did_you_mean(
+                            name,
+                            known,
+                            "known are",
+                        )));
+                        None
+                    }
+                }
+            }
+            "stack" => self.look_stack(&whole, at, report),
+            _ => None,
+        }
+    }
+
+    fn look_variable(&mut self, whole: &str, at: Place, sources: &Sources, report: &mut Report) -> Option<Value> {
+        let mut path = whole.split('.').skip(1);
+        let name = path.next()?;
+        if !self.declared.contains_key(name) {
+            report.error(
+                Finding::at(at, format!("no variable `{name}` is declared")).maybe_help(self.undeclared_help(name)),
+            );
+            return None;
+        }
+        if matches!(self.variables.get(name), Some(Variable::Open)) {
+            report.error(
+                Finding::at(at, format!("the variable `{name}` is defined by itself"))
+                    .help("give one of the variables on the way a value that names no other"),
+            );
+            return None;
+        }
+        let mut value = self.variable(name, sources, report)?;
+        for key in path {
+            match value.get(key) {
+                Some(inner) => value = inner.clone(),
+                None => {
+                    let keys: Vec<String> =
+                        value.as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default();
+                    report.error(
+                        Finding::at(at, format!("`{whole}` goes into a value that has no `{key}`"))
+                            .maybe_help(did_you_mean(key, keys.iter().map(String::as_str), "it has")),
+                    );
+                    return None;
+                }
+            }
+        }
+        Some(value)
+    }
+
+    fn variable(&mut self, name: &str, sources: &Sources, report: &mut Report) -> Option<Value> {
+        match self.variables.get(name) {
+            Some(Variable::Known(value)) => return Some(value.clone()),
+            Some(_) => return None,
+            None => {}
+        }
+        self.variables.insert(name.to_owned(), Variable::Open);
+        let before = report.errors();
+        let value = self.work_out(name, sources, report);
+        let variable = match &value {
+            Some(value) if report.errors() == before => Variable::Known(value.clone()),
+            _ => Variable::Broken,
+        };
+        self.variables.insert(name.to_owned(), variable);
+        value.filter(|_| report.errors() == before)
+    }
+
+    fn work_out(&mut self, name: &str, sources: &Sources, report: &mut Report) -> Option<Value> {
+        let declared = self.declared.get(name)?;
+        let (place, mut default) = (declared.place, declared.default.clone());
+        let kind = declared.kind.clone();
+        let given = self.options.vars.get(name).map(|text| (text, format!("--var {name}=…")));
+        let given =
+            given.or_else(|| self.options.environment.get(name).map(|text| (text, format!("COFFERDAM_VAR_{name}"))));
+        let value_kind = kind.or_else(|| default.as_ref().and_then(|node| kind_of(node).map(str::to_owned)));
+        if let Some((text, origin)) = given {
+            return match parse_given(text, value_kind.as_deref()) {
+                Some(value) => Some(template::escape_value(&value)),
+                None => {
+                    let kind = value_kind.as_deref().unwrap_or("string");
+                    report.error(
+                        Finding::at(place, format!("{origin} gives `{text}`, and `{name}` is {}", with_article(kind)))
+                            .label("declared here")
+                            .help("give a value of that type"),
+                    );
+                    None
+                }
+            };
+        }
+        let Some(node) = default.as_mut() else {
+            report.error(Finding::at(place, format!("the variable `{name}` has no value")).help(format!(
+                "give it with --var {name}=… or COFFERDAM_VAR_{name}, in an overlay, or declare a default"
+            )));
+            return None;
+        };
+        self.fill(node, sources, report);
+        if let (Some(wanted), Some(found)) = (value_kind.as_deref(), kind_of(node))
+            && wanted != found
+            && !(wanted == "number" && found == "integer")
+            && !template::is_unknown(&node.value())
+        {
+            report.error(
+                Finding::at(
+                    node.place,
+                    format!("the variable `{name}` is {}, and this is {}", with_article(wanted), { node.is_a() }),
+                )
+                .help("change the value, or the type in its declaration"),
+            );
+        }
+        Some(node.value())
+    }
+
+    fn look_stack(&mut self, whole: &str, at: Place, report: &mut Report) -> Option<Value> {
+        let rest = whole.strip_prefix("stack.")?;
+        let Some((name, output)) = rest.split_once('.') else {
+            report.error(
+                Finding::at(at, format!("`{whole}` names no output"))
+                    .help(format!("write ${{stack.NAME.OUTPUT}}; for this stack itself ${{self.{rest}}}")),
+            );
+            return None;
+        };
+        let ask = self.options.stack_outputs;
+        match self.stacks.entry(name.to_owned()).or_insert_with(|| ask(name)) {
+            Ok(outputs) => match outputs.get(output) {
+                Some(value) => Some(template::escape_value(value)),
+                None => {
+                    report.error(
+                        Finding::at(at, format!("the stack `{name}` has no output `{output}`")).maybe_help(
+                            did_you_mean(output, outputs.keys().map(String::as_str), "its outputs are")
+                                .or_else(|| Some(format!("declare it in [outputs] of `{name}` and apply that stack"))),
+                        ),
+                    );
+                    None
+                }
+            },
+            Err(why) => {
+                // One stack that cannot be read is one mistake, however often it is named.
+                if self.told.insert(name.to_owned()) {
+                    report.error(
+                        Finding::at(at, format!("the outputs of the stack `{name}` cannot be read: {why}"))
+                            .help(format!("apply `{name}` first, for the same cloud, account and region")),
+                    );
+                }
+                None
+            }
+        }
+    }
+}
+
+fn with_article(kind: &str) -> String {
+    match kind {
+        "integer" => "an integer".into(),
+        "bool" => "true or false".into(),
+        "string" => "a text".into(),
+        other => format!("a {other}"),
+    }
+}
+
+fn kind_of(node: &Node) -> Option<&'static str> {
+    Some(match node.item {
+        Item::Text(_) | Item::Date(_) => "string",
+        Item::Integer(_) => "integer",
+        Item::Float(_) => "number",
+        Item::Bool(_) => "bool",
+        Item::List(_) => "list",
+        Item::Table(_) => "table",
+    })
+}
+
+/// A value given as text, in the type of its variable; without one it is a text.
+fn parse_given(text: &str, kind: Option<&str>) -> Option<Value> {
+    match kind {
+        Some("integer") => text.trim().parse::<i64>().ok().map(Value::from),
+        Some("number") => match text.trim().parse::<i64>() {
+            Ok(number) => Some(Value::from(number)),
+            Err(_) => text.trim().parse::<f64>().ok().filter(|number| number.is_finite()).map(Value::from),
+        },
+        Some("bool") => text.trim().parse::<bool>().ok().map(Value::from),
+        Some(kind @ ("list" | "table")) => {
+            let table: toml::Table = toml::from_str(&format!("value = {text}")).ok()?;
+            let value = serde_json::to_value(table.get("value")?).ok()?;
+            (table.len() == 1 && if kind == "list" { value.is_array() } else { value.is_object() }).then_some(value)
+        }
+        _ => Some(Value::from(text)),
+    }
+}
+
+/// `name = default`, or `name = { description, default, type }`.
+fn declaration(entry: Entry, report: &mut Report) -> Declared {
+    let Entry { key: name, key_place: place, node } = entry;
+    if !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) || name.is_empty() {
+        report.error(
+            Finding::at(place, format!("`{name}` cannot name a variable")).help("use letters, digits, `-` and `_`"),
+        );
+    }
+    let Item::Table(mut table) = node.item else {
+        return Declared { name, place, kind: None, default: Some(node) };
+    };
+    let default = table.take("default").map(|entry| entry.node);
+    let kind = table.take("type").and_then(|entry| match entry.node.text() {
+        Some(kind) if TYPES.contains(&kind) => Some(kind.to_owned()),
+        _ => {
+            let written = entry.node.text().unwrap_or("").to_owned();
+            report.error(Finding::at(entry.node.place, "this is no type of a variable").maybe_help(did_you_mean(
+                &written,
+                TYPES,
+                "types are",
+            )));
+            None
+        }
+    });
+    if let Some(Entry { node, .. }) = table.take("description")
+        && node.text().is_none()
+    {
+        report.error(
+            Finding::at(node.place, format!("the description of `{name}` is {}, not a text", node.is_a()))
+                .help("write it in quotes"),
+        );
+    }
+    unknown_keys(&name, &table, report);
+    Declared { name, place, kind, default }
+}
+
+fn unknown_keys(name: &str, table: &Table, report: &mut Report) {
+    for entry in &table.entries {
+        let known = ["default", "description", "type"];
+        let help = match nearest(&entry.key, known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => {
+                format!("it takes default, description and type; a table as value is {name} = {{ default = {{ … }} }}")
+            }
+        };
+        report.error(
+            Finding::at(entry.key_place, format!("the declaration of `{name}` has no key `{}`", entry.key)).help(help),
+        );
+    }
+}

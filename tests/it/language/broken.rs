@@ -1,0 +1,199 @@
+//! Broken stacks: what is told, where, and with which advice.
+
+use std::collections::BTreeMap;
+
+use cofferdam::stack::Options;
+use proptest::prelude::*;
+
+use super::{HEAD, read, read_with, shown};
+
+/// A test for each broken stack: everything that a user is shown is in its snapshot.
+macro_rules! told {
+    ($($name:ident: $text:expr;)+) => {$(
+        #[test]
+        fn $name() {
+            let told = read(&format!("{HEAD}{}", $text)).expect_err("the stack is broken");
+            insta::assert_snapshot!(shown(&told));
+        }
+    )+};
+}
+
+const VPC: &str = "[vpc.main]\ncidr = \"10.0.0.0/16\"\n\n";
+
+fn with_vpc(rest: &str) -> String {
+    format!("{VPC}{rest}")
+}
+
+told! {
+    typo_in_a_key: "[vpc.main]\ncdir = \"10.0.0.0/16\"\n";
+    key_of_another_tool: "[vpc.main]\ncidr_block = \"10.0.0.0/16\"\nenable_dns_hostnames = true\n";
+    typo_in_a_kind: with_vpc("[subent.a]\nvpc = \"main\"\n\n[paper.x]\nsubnets = [\"a\"]\n");
+    typo_at_the_top: with_vpc("[tagz]\nTeam = \"a\"\n");
+    typo_in_a_bare_name: with_vpc("[subnet.a]\nvpc = \"mian\"\ncidr = \"10.0.0.0/24\"\nzone = \"a\"\n");
+    typo_in_a_reference: with_vpc("[outputs]\nid = \"the id is ${vpc.mian.id}\"\n");
+    typo_in_an_attribute_of_a_reference: with_vpc("[outputs]\nid = \"${vpc.main.cird}\"\n");
+    reference_without_a_kind: with_vpc("[outputs]\nid = \"${vcp.main.id}\"\nother = \"${HOME}\"\n");
+    wrong_type: "[vpc.main]\ncidr = 10\ndns_support = \"true\"\n\n[vpc.other]\ncidr = [\"10.0.0.0/16\"]\n";
+    nested_wrong_type: with_vpc("[paper.x]\nrules = [{ to = 1, through = \"main\" }, { to = \"a\", trough = \"main\" }]\n");
+    number_out_of_range: "[paper.x]\ncopies = 300\n";
+    missing_required_key: with_vpc("[subnet.a]\nvpc = \"main\"\n");
+    bad_enum: "[vpc.main]\ncidr = \"10.0.0.0/16\"\ntenancy = \"dedicatd\"\n";
+    host_bits: "[vpc.main]\ncidr = \"10.0.0.1/16\"\n";
+    cycle: "[vpc.main]\ncidr = \"${subnet.a.cidr}\"\n\n[subnet.a]\nvpc = \"main\"\ncidr = \"10.0.0.0/24\"\nzone = \"a\"\n";
+    cycle_through_depends_on: "[vpc.main]\ncidr = \"10.0.0.0/16\"\ndepends_on = [\"vpc.main\"]\n";
+    overlap: with_vpc(
+        "[subnet.a]\nvpc = \"main\"\ncidr = \"10.0.0.0/20\"\nzone = \"a\"\n\n\
+         [subnet.b]\nvpc = \"main\"\ncidr = \"10.0.8.0/24\"\nzone = \"b\"\n"
+    );
+    outside_the_vpc: with_vpc("[subnet.a]\nvpc = \"main\"\ncidr = \"10.1.0.0/24\"\nzone = \"a\"\n");
+    missing_file: "[paper.x]\ndocument = \"policies/gone.json\"\n";
+    bad_policy_json: "[paper.x]\ndocuments = [\"policies/bad.json\"]\n";
+    reference_in_a_file: with_vpc("[paper.x]\ndocument = \"policies/lost.json\"\n");
+    neither_document_nor_file: "[paper.x]\ndocument = \"policies/good\"\n";
+    unknown_zone: with_vpc("[subnet.a]\nvpc = \"main\"\ncidr = \"10.0.0.0/24\"\nzone = \"z\"\n");
+    undeclared_variable: "[vars]\nrange = \"10.0.0.0/16\"\n\n[vpc.main]\ncidr = \"${vars.rnage}\"\n";
+    variable_without_a_value: "[vars]\nrange = { description = \"the range\" }\n\n[vpc.main]\ncidr = \"${vars.range}\"\n";
+    variables_in_a_circle: "[vars]\na = \"${vars.b}\"\nb = \"${vars.a}\"\n";
+    list_inside_a_text: "[vars]\nmany = [\"a\"]\n\n[outputs]\nx = \"all: ${vars.many}\"\n";
+    unclosed_reference: with_vpc("[outputs]\nid = \"${vpc.main.id\"\n");
+    toml_syntax: "[vpc.main\ncidr = 10.0.0.0/16\n";
+    duplicate_table: "[vpc.main]\ncidr = \"10.0.0.0/16\"\n\n[vpc.main]\ncidr = \"10.1.0.0/16\"\n";
+    bad_depends_on: with_vpc("[vpc.b]\ncidr = \"10.0.0.0/16\"\ndepends_on = [\"main\", \"vpc.man\"]\nprotect = \"yes\"\n");
+    block_without_a_name: "[vpc]\ncidr = \"10.0.0.0/16\"\n";
+    two_errors_at_once: "[vpc.main]\ncidr = \"10.0.0.1/16\"\n\n[subnet.a]\nvpc = \"mian\"\ncidr = \"10.0.0.0/24\"\nzone = \"q\"\n";
+    reserved_tag: with_vpc("[tags]\n\"aws:x\" = \"1\"\n");
+    same_name_twice: "[paper.x]\nname = \"one\"\n\n[paper.y]\nname = \"one\"\n";
+    construct_with_a_problem: "[net.main]\ncidr = \"none\"\nzones = { a = \"10.0.0.0/24\" }\n\n[outputs]\nx = \"${net.main.vpc_id}\"\n\n\
+        [subnet.b]\nvpc = \"main\"\ncidr = \"10.0.0.0/24\"\nzone = \"a\"\n";
+    inside_a_construct: "[net.main]\ncidr = \"10.0.0.0/16\"\nzones = { a = \"10.0.0.0/24\", y = \"10.9.0.0/24\" }\n\n\
+        [outputs]\nx = \"${net.main.subnet_id}\"\n";
+    other_environment_is_checked: with_vpc("[env.prod.vpc.main]\ncidr_bloc = \"10.1.0.0/16\"\n\n[env.prod.vcp.x]\n");
+    other_stack_is_missing: "[outputs]\nx = \"${stack.network.vpc_id}\"\ny = \"${stack.network.zone_id}\"\n";
+}
+
+#[test]
+fn name_and_region() {
+    let told = read(
+        "name = \"Web Shop\"\nregion = \"eu-wst-2\"\n\n[subnet.a]\nvpc = \"vpc-0123456789abcdef0\"\ncidr = \"10.0.0.0/24\"\nzone = \"a\"\n",
+    );
+    insta::assert_snapshot!(shown(&told.expect_err("broken")));
+}
+
+#[test]
+fn nothing_at_all() {
+    insta::assert_snapshot!(shown(&read("").expect_err("a stack needs a name")));
+}
+
+#[test]
+fn unknown_environment_and_variables() {
+    let options = Options {
+        env: Some("prd".into()),
+        vars: BTreeMap::from([("rang".into(), "1".into()), ("count".into(), "many".into())]),
+        ..Options::default()
+    };
+    let text = format!("{HEAD}[vars]\nrange = \"10.0.0.0/16\"\ncount = 1\n\n[env.prod]\n");
+    let told = read_with(&text, &options).expect_err("broken");
+    let options = Options { env: None, ..options };
+    let more = read_with(&text, &options).expect_err("broken");
+    insta::assert_snapshot!(format!("{}\n{}", shown(&told), shown(&more)));
+}
+
+#[test]
+fn nothing_to_remove() {
+    let options = Options { env: Some("dev".into()), ..Options::default() };
+    let text = format!("{HEAD}{VPC}[env.dev]\nremove = [\"vpc.man\", \"vpc.main.cidr\"]\n");
+    insta::assert_snapshot!(shown(&read_with(&text, &options).expect_err("broken")));
+}
+
+#[test]
+fn one_line_each_for_logs() {
+    let told = read(&format!("{HEAD}[vpc.main]\ncdir = \"10.0.0.0/16\"\n")).expect_err("broken");
+    insta::assert_snapshot!(told.to_string());
+}
+
+/// Pieces of stacks, to be mixed.
+const PIECES: [&str; 38] = [
+    "[vpc.main]\n",
+    "[subnet.a]\n",
+    "[[subnet.a]]\n",
+    "[net.x]\n",
+    "[env.dev.vpc.main]\n",
+    "[vars]\n",
+    "[outputs]\n",
+    "[tags]\n",
+    "[[moved]]\n",
+    "[state]\n",
+    "[paper.p]\n",
+    "[paper.p.documents]\n",
+    "name = \"web\"\n",
+    "name = 3\n",
+    "region = \"eu-west-2\"\n",
+    "cidr = \"10.0.0.0/16\"\n",
+    "cidr = \"${subnet.a.cidr}\"\n",
+    "cidr = \"10.0.0.0/0\"\n",
+    "vpc = \"main\"\n",
+    "vpc = [\"main\"]\n",
+    "zone = \"a\"\n",
+    "zone = \"é\"\n",
+    "zones = { a = \"10.0.0.0/24\" }\n",
+    "depends_on = [\"vpc.main\"]\n",
+    "depends_on = [\"subnet.a\", 1]\n",
+    "existing = \"vpc-1\"\n",
+    "protect = true\n",
+    "x = \"${vars.x}\"\n",
+    "y = \"${vars.x} ${\"\n",
+    "document = \"policies/lost.json\"\n",
+    "document = { a = [1, 2.5, 1979-05-27] }\n",
+    "documents = [\"policies/bad.json\", \"boot.sh\"]\n",
+    "script = \"boot.sh\"\n",
+    "rules = [{ to = \"a\" }]\n",
+    "remove = [\"vpc.main.cidr\", \"\"]\n",
+    "from = \"a.b\"\n",
+    "= \"\"\"\n",
+    "key = \"\\u00e9\u{1F980}\"\n",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn mixed_pieces_never_panic(pieces in prop::collection::vec(0..PIECES.len(), 0..24), env in any::<bool>()) {
+        let text: String = pieces.into_iter().map(|piece| PIECES[piece]).collect();
+        let options = Options { env: env.then(|| "dev".to_owned()), ..Options::default() };
+        if let Err(told) = read_with(&text, &options) {
+            prop_assert!(!told.is_empty());
+            shown(&told);
+        }
+    }
+
+    #[test]
+    fn any_text_never_panics(text in "\\PC{0,200}") {
+        if let Err(told) = read(&text) {
+            shown(&told);
+        }
+    }
+
+    #[test]
+    fn mutated_stacks_never_panic(at in 0..400_usize, insert in "[\\[\\]{}=\"$.\n a0é]{0,4}", cut in 0..6_usize) {
+        let mut text: String = format!("{HEAD}{VPC}[vars]\nx = [\"10.0.1.0/24\", 2]\n\n[subnet.a]\nvpc = \"main\"\n\
+            cidr = \"10.0.0.0/24\"\nzone = \"a\"\n\n[net.n]\ncidr = \"10.2.0.0/16\"\nzones = {{ a = \"10.2.0.0/24\" }}\n\n\
+            [paper.p]\ndocuments = [\"policies/good.json\"]\nsubnets = [\"a\", \"${{net.n.subnet_ids}}\"]\n\n\
+            [outputs]\no = \"${{vars.x}}\"\n");
+        let at = at.min(text.len());
+        text.replace_range(at..(at + cut).min(text.len()), &insert);
+        if let Err(told) = read(&text) {
+            prop_assert!(!told.is_empty());
+            shown(&told);
+        }
+    }
+
+    #[test]
+    fn any_attribute_value_never_panics(value in "(\"\\PC{0,20}\"|[0-9]{1,20}|\\$\\{[a-z.]{0,8}\\}?|\\[[0-9,\"a-z$\\{\\}]{0,12}\\])") {
+        for (kind, key) in [("vpc", "cidr"), ("subnet", "zone"), ("subnet", "vpc"), ("paper", "documents"), ("vpc", "tags"),
+                            ("paper", "script"), ("paper", "rules"), ("vpc", "existing"), ("vpc", "depends_on")] {
+            if let Err(told) = read(&format!("{HEAD}[{kind}.x]\n{key} = {value}\n")) {
+                shown(&told);
+            }
+        }
+    }
+}
