@@ -140,7 +140,8 @@ mod tests {
         for _ in 0..61 {
             limiter.admit("ec2", Side::Write).await;
         }
-        assert_eq!(start.elapsed().as_millis(), 1000, "60 a second after 100 were too many");
+        // The timer's grain is a millisecond.
+        assert!((1000..=1001).contains(&start.elapsed().as_millis()), "60 a second after 100 were too many");
         for _ in 0..200 {
             limiter.succeeded("ec2", Side::Write);
         }

@@ -1,5 +1,6 @@
 //! The one gate through which every call to AWS goes: counted, limited, retried by class, and its errors classified.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,6 +9,8 @@ use std::time::Duration;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 
 use crate::apply::limiter::{Limiter, Side};
 use crate::cloud::{CloudError, ErrorClass};
@@ -44,8 +47,9 @@ impl Calls {
     /// Once retrying did not help, or at once where it cannot.
     pub async fn read<T, E, F, Fut>(&self, action: &'static str, send: F) -> Result<T, CloudError>
     where
-        F: Fn() -> Fut,
-        Fut: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        T: Send + 'static,
+        F: Fn() -> Fut + Sync,
+        Fut: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         self.send(action, Side::Read, Again::Safe, send).await
@@ -58,8 +62,9 @@ impl Calls {
     /// Once retrying did not help, or at once where it cannot.
     pub async fn write<T, E, F, Fut>(&self, action: &'static str, send: F) -> Result<T, CloudError>
     where
-        F: Fn() -> Fut,
-        Fut: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        T: Send + 'static,
+        F: Fn() -> Fut + Sync,
+        Fut: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         self.send(action, Side::Write, Again::Safe, send).await
@@ -72,8 +77,9 @@ impl Calls {
     /// Once retrying did not help, or at once where it cannot.
     pub async fn create<T, E, F, Fut>(&self, action: &'static str, send: F) -> Result<T, CloudError>
     where
-        F: Fn() -> Fut,
-        Fut: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        T: Send + 'static,
+        F: Fn() -> Fut + Sync,
+        Fut: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         self.send(action, Side::Write, Again::OnlyIfRefused, send).await
@@ -81,21 +87,44 @@ impl Calls {
 
     async fn send<T, E, F, Fut>(&self, action: &'static str, side: Side, again: Again, send: F) -> Result<T, CloudError>
     where
-        F: Fn() -> Fut,
-        Fut: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        T: Send + 'static,
+        F: Fn() -> Fut + Sync,
+        Fut: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
+        // Only this much is compiled anew for each of the many calls.
+        let attempt = || {
+            let answer = send();
+            let classified = async move {
+                match answer.await {
+                    Ok(answer) => Ok(Box::new(answer) as Box<dyn Any + Send>),
+                    Err(error) => Err(classify(action, &error)),
+                }
+            };
+            classified.boxed()
+        };
+        let answer = self.repeat(action, side, again, &attempt).await?;
+        answer.downcast().map(|answer| *answer).map_err(|_| CloudError::unexpected(action, "an answer of another type"))
+    }
+
+    async fn repeat<'a>(
+        &self,
+        action: &'static str,
+        side: Side,
+        again: Again,
+        attempt: &(dyn Fn() -> BoxFuture<'a, Result<Box<dyn Any + Send>, CloudError>> + Sync),
+    ) -> Result<Box<dyn Any + Send>, CloudError> {
         let service = action.split(':').next().unwrap_or(action);
-        let mut attempt = 1;
+        let mut attempts = 1;
         loop {
             self.limiter.admit(service, side).await;
             *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry(action.to_owned()).or_default() += 1;
-            let error = match Box::pin(send()).await {
+            let error = match attempt().await {
                 Ok(answer) => {
                     self.limiter.succeeded(service, side);
                     return Ok(answer);
                 }
-                Err(error) => classify(action, &error),
+                Err(error) => error,
             };
             let retry = match error.class {
                 ErrorClass::Throttled => {
@@ -105,11 +134,11 @@ impl Calls {
                 ErrorClass::Uncertain => again == Again::Safe,
                 _ => false,
             };
-            if !retry || attempt >= ATTEMPTS {
+            if !retry || attempts >= ATTEMPTS {
                 return Err(error);
             }
-            tokio::time::sleep(self.limiter.pause(attempt)).await;
-            attempt += 1;
+            tokio::time::sleep(self.limiter.pause(attempts)).await;
+            attempts += 1;
         }
     }
 }

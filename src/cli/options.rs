@@ -66,6 +66,10 @@ pub struct StackOptions {
     /// The directory that holds the states of all stacks
     #[arg(long, value_name = "DIR", default_value = "state", env = "COFFERDAM_STATE")]
     pub state: PathBuf,
+
+    /// Begin anew in this account and region, although the stack stands in others already
+    #[arg(long)]
+    pub new_account: bool,
 }
 
 /// What a plan is made of.

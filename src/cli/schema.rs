@@ -13,11 +13,19 @@ pub struct Args {
     /// Write it to this file
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+
+    /// Print the reference of the language for people instead, in Markdown
+    #[arg(long)]
+    markdown: bool,
 }
 
 /// Runs the verb.
 pub fn run(args: &Args) -> Outcome {
-    let schema = format!("{:#}\n", crate::stack::schema(&Registry::new()));
+    let registry = Registry::new();
+    let schema = match args.markdown {
+        true => crate::stack::reference(&registry),
+        false => format!("{:#}\n", crate::stack::schema(&registry)),
+    };
     match &args.out {
         Some(path) => std::fs::write(path, schema)
             .map_err(|e| Failure::new(format!("cannot write {}: {e}", path.display())).help("check the path"))?,

@@ -64,6 +64,9 @@ impl Session {
             &account,
             &stack.region,
         );
+        if options.cloud == CloudName::Aws && !options.new_account {
+            elsewhere(&store, &account, &stack.region)?;
+        }
         Ok(Self { stack, cloud: AwsCloud::new(aws), store, name: options.cloud, instance })
     }
 
@@ -165,6 +168,23 @@ impl Session {
         };
         Ok(plan::refresh::refresh(&self.cloud, graph, state).await?)
     }
+}
+
+/// Refuses to begin a stack anew that stands in another account or region: most likely the credentials are the wrong ones.
+fn elsewhere(store: &Store, account: &str, region: &str) -> Result<(), Failure> {
+    if store.read()?.is_some() {
+        return Ok(());
+    }
+    for other in store.siblings() {
+        let Some(state) = other.read()?.filter(|state| !state.is_empty()) else { continue };
+        let there = format!("account {} in {}", state.account, state.region);
+        return Err(Failure::new(format!(
+            "this stack stands in {there}, and the credentials and the region now are those of account {account} in \
+             {region}"
+        ))
+        .help(format!("use those of {there}; or give --new-account to have the stack here as well")));
+    }
+    Ok(())
 }
 
 const BYGONE: &str = "the local cloud was started anew since this stack was applied: what was in it is gone";

@@ -66,11 +66,12 @@ pub fn id_filters<'a>(name: &str, ids: impl IntoIterator<Item = &'a str>) -> Vec
 pub async fn paged<P, T, E, Fut>(
     aws: &Aws,
     action: &'static str,
-    send: impl Fn(Option<String>) -> Fut,
+    send: impl Fn(Option<String>) -> Fut + Sync,
     unpack: impl Fn(P) -> (Option<Vec<T>>, Option<String>),
 ) -> Result<Vec<T>, CloudError>
 where
-    Fut: Future<Output = Result<P, SdkError<E, HttpResponse>>>,
+    P: Send + 'static,
+    Fut: Future<Output = Result<P, SdkError<E, HttpResponse>>> + Send,
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     let mut all = Vec::new();

@@ -340,7 +340,10 @@ impl<'a> Planner<'a, '_> {
                 .depends_on
                 .iter()
                 .any(|(address, _)| self.known.get(address.as_str()).is_some_and(|known| known.replaced_delete_first));
-            action.create_first = spec.replace_order == ReplaceOrder::CreateFirst && !delete_first_below;
+            // Two of one unique name cannot exist at once.
+            let name_stays =
+                spec.naming.is_some_and(|naming| !action.changes.iter().any(|c| c.path == naming.attribute));
+            action.create_first = spec.replace_order == ReplaceOrder::CreateFirst && !name_stays && !delete_first_below;
             self.protected(&action.address, entry.protect || action.protect, "replace");
             let delete_first = !action.create_first;
             self.foresee(spec, &mut action, delete_first);

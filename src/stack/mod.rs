@@ -16,6 +16,7 @@ mod finish;
 mod language;
 mod node;
 mod overlay;
+mod reference;
 mod resolve;
 mod schema;
 mod scopes;
@@ -149,6 +150,11 @@ pub fn load(path: &Path, options: &Options<'_>, registry: &Registry) -> Result<S
 /// The JSON Schema of the whole language, for editors.
 pub fn schema(registry: &Registry) -> Value {
     schema::of(&Language::of(registry, &crate::constructs::all()))
+}
+
+/// The reference of the whole language, in Markdown.
+pub fn reference(registry: &Registry) -> String {
+    reference::of(&Language::of(registry, &crate::constructs::all()))
 }
 
 /// The folder that the names of files are relative to: the one that holds `stacks/`, where the stack lies in a folder of

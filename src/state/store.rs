@@ -44,6 +44,20 @@ impl Store {
         Self { directory: directory.to_owned() }
     }
 
+    /// The stores of the same stack, environment and cloud in other accounts and regions.
+    pub fn siblings(&self) -> Vec<Self> {
+        let cloud = |path: &Path| path.file_name()?.to_str()?.split('-').next().map(str::to_owned);
+        let Some(entries) = self.directory.parent().and_then(|parent| fs::read_dir(parent).ok()) else {
+            return Vec::new();
+        };
+        let mut others: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| *path != self.directory && cloud(path) == cloud(&self.directory))
+            .collect();
+        others.sort();
+        others.into_iter().map(|directory| Self { directory }).collect()
+    }
+
     /// Its directory.
     pub fn directory(&self) -> &Path {
         &self.directory

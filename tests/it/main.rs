@@ -10,3 +10,4 @@ mod language;
 mod lifecycle;
 mod local;
 mod planner;
+mod reference;
