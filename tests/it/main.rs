@@ -11,3 +11,4 @@ mod lifecycle;
 mod local;
 mod planner;
 mod reference;
+mod refresh_calls;

@@ -46,12 +46,8 @@ routes  = [{ to = "0.0.0.0/0", nat_gateway = "main" }]
 subnets = ["a"]
 tags    = { Of = "table" }
 "#;
-    let tags = [
-        "internet_gateway.main.tags",
-        "elastic_ip.nat.tags",
-        "nat_gateway.main.tags.Of",
-        "route_table.main.tags.Of",
-    ];
+    let tags =
+        ["internet_gateway.main.tags", "elastic_ip.nat.tags", "nat_gateway.main.tags.Of", "route_table.main.tags.Of"];
     let edits = [
         ("Of = \"gateway\"", "Team = \"a\""),
         ("Of = \"address\"", ""),
@@ -77,16 +73,12 @@ tags    = { Of = "table" }
         Step::Drift("elastic_ip.spare", "tags", json!({})),
         Step::Drift("internet_gateway.spare", "vpc", json!(null)),
         one("elastic_ip = \"nat\"", "elastic_ip = \"spare\"", "replace", "nat_gateway.main.elastic_ip"),
+        // moto does not set the address free when its gateway goes, and so this is seen on one without.
+        one("elastic_ip = \"spare\"", "connectivity = \"private\"", "replace", "nat_gateway.main.connectivity"),
         one("\"a\" # home", "\"b\" # home", "replace", "nat_gateway.main.subnet"),
         // The table's route leads to another gateway then.
         Step::Gone(&["nat_gateway.main"]),
         Step::Gone(&["route_table.main", "internet_gateway.spare", "elastic_ip.nat"]),
-        one(
-            "elastic_ip = \"spare\"",
-            "connectivity = \"private\"",
-            "replace",
-            "nat_gateway.main.connectivity",
-        ),
         one("[elastic_ip.nat]", "[elastic_ip.nat]\npool = \"ipv4pool-ec2-012345\"", "update", "elastic_ip.nat.pool"),
         Step::Change(
             vec![("\"main\" # of the table", "\"other\""), (all, ""), ("subnets = [\"b\"]", "")],
@@ -125,7 +117,12 @@ ingress = [{ ports = 8080, from = ["web"] }, { ports = "9000-9010", from = ["web
 "#;
     let mut steps = vec![
         one("ports = 80,", "ports = 443,", "update", "security_group.web.ingress"),
-        one("\"10.0.0.0/8\", \"self\"", "\"10.0.0.0/8\", \"10.1.0.0/16\", \"self\"", "update", "security_group.web.ingress"),
+        one(
+            "\"10.0.0.0/8\", \"self\"",
+            "\"10.0.0.0/8\", \"10.1.0.0/16\", \"self\"",
+            "update",
+            "security_group.web.ingress",
+        ),
         one("# egress", "egress = []", "update", "security_group.web.egress"),
         one(
             "egress = []",
@@ -133,8 +130,17 @@ ingress = [{ ports = 8080, from = ["web"] }, { ports = "9000-9010", from = ["web
             "update",
             "security_group.web.egress",
         ),
-        one("description = \"The web\"", "description = \"The web\"\ntags = { Team = \"a\" }", "update", "security_group.web.tags"),
-        Step::Drift("security_group.web", "ingress", json!([{ "protocol": "tcp", "ports": "22", "from": ["0.0.0.0/0"] }])),
+        one(
+            "description = \"The web\"",
+            "description = \"The web\"\ntags = { Team = \"a\" }",
+            "update",
+            "security_group.web.tags",
+        ),
+        Step::Drift(
+            "security_group.web",
+            "ingress",
+            json!([{ "protocol": "tcp", "ports": "22", "from": ["0.0.0.0/0"] }]),
+        ),
         Step::Drift("security_group.web", "egress", json!([])),
         Step::Drift("security_group.app", "ingress", json!([])),
         Step::Drift("security_group.web", "tags", json!({ "Team": "somebody" })),
@@ -154,9 +160,9 @@ ingress = [{ ports = 8080, from = ["web"] }, { ports = "9000-9010", from = ["web
     ];
     if emulator == Emulator::Moto {
         // ministack knows no call for the descriptions of rules.
-        let (from, to) = ("ports = 443, from", "description = \"all\", ports = 443, from");
-        steps.insert(0, one("ports = 80,", "description = \"all\", ports = 80,", "update", "security_group.web.ingress"));
-        let _ = (from, to);
+        let described = "\"self\"] }, { ports = 22, from = [\"10.0.0.0/8\"], description = \"old\" }]";
+        steps.insert(0, one("\"self\"] }]", described, "update", "security_group.web.ingress"));
+        steps.insert(1, one("\"old\"", "\"new\"", "update", "security_group.web.ingress"));
     }
     tell(emulator, stack, steps).await;
 }
@@ -189,11 +195,14 @@ route_tables = ["a"]
         one("service      = \"s3\"", "service = \"s3\"\ntags = { Team = \"a\" }", "update", "vpc_endpoint.s3.tags"),
         one("route_tables = [\"a\"]", policy, "update", "vpc_endpoint.s3.policy"),
         one("s3:GetObject", "s3:ListBucket", "update", "vpc_endpoint.s3.policy"),
-        Step::Drift("vpc_endpoint.s3", "policy", open),
         Step::Drift("vpc_endpoint.s3", "tags", json!({})),
         Step::Gone(&["vpc_endpoint.s3"]),
         one("service = \"s3\"", "service = \"dynamodb\"", "replace", "vpc_endpoint.s3.service"),
     ];
+    // ministack does not show the policy.
+    if emulator == Emulator::Moto {
+        steps.insert(3, Step::Drift("vpc_endpoint.s3", "policy", open));
+    }
     // moto keeps no routes for tables that join later, and cannot delete the endpoint then.
     if emulator == Emulator::Ministack {
         steps.extend([
@@ -239,6 +248,7 @@ service         = "ecr.api"
 type            = "interface"
 subnets         = ["a"]
 security_groups = ["a"]
+# more
 "#;
     let mut steps = vec![
         one("= [\"a\"]\nsecurity", "= [\"a\", \"b\"]\nsecurity", "update", "vpc_endpoint.ecr.subnets"),
@@ -247,21 +257,27 @@ security_groups = ["a"]
         one("groups = [\"a\", \"b\"]", "groups = [\"b\"]", "update", "vpc_endpoint.ecr.security_groups"),
         one("service         =", "tags = { Team = \"a\" }\nservice =", "update", "vpc_endpoint.ecr.tags"),
         Step::Drift("vpc_endpoint.ecr", "subnets", json!(["@subnet.a"])),
-        Step::Drift("vpc_endpoint.ecr", "security_groups", json!(["@security_group.a"])),
-        one("service =", "private_dns = false\nservice =", "update", "vpc_endpoint.ecr.private_dns"),
-        one("private_dns = false", "private_dns = true", "update", "vpc_endpoint.ecr.private_dns"),
-        Step::Drift("vpc_endpoint.ecr", "private_dns", json!(false)),
         Step::Gone(&["vpc_endpoint.ecr", "security_group.b"]),
         one("\"ecr.api\"", "\"ecr.dkr\"", "replace", "vpc_endpoint.ecr.service"),
     ];
-    if emulator == Emulator::Moto {
-        steps.retain(|_| true);
+    match emulator {
+        // ministack does not show the security groups, nor whether there is a private name.
+        Emulator::Moto | Emulator::Together => {
+            steps.insert(6, Step::Drift("vpc_endpoint.ecr", "security_groups", json!(["@security_group.a"])));
+        }
+        // moto's ModifyVpcEndpoint leaves the private name out.
+        Emulator::Ministack => {
+            steps.insert(
+                6,
+                one("service =", "private_dns = false\nservice =", "update", "vpc_endpoint.ecr.private_dns"),
+            );
+        }
     }
     steps.push(Step::Change(
         vec![
             ("\"ecr.dkr\"", "\"s3\""),
             ("type            = \"interface\"", ""),
-            ("private_dns = true", ""),
+            (if emulator == Emulator::Ministack { "private_dns = false" } else { "# more" }, ""),
             ("subnets         = [\"b\"]\nsecurity_groups = [\"b\"]", ""),
         ],
         vec![("replace", "vpc_endpoint.ecr.type")],
@@ -325,7 +341,7 @@ tags       = { Team = "a" }
 "#;
     let mut steps = vec![
         one("Team = \"a\"", "Team = \"b\"", "update", "key_pair.ops.tags.Team"),
-        one("me@home", "me@work\nname = \"{u}-ops\"", "replace", "key_pair.ops.name"),
+        one("tags  ", "name = \"{u}-ops\"\ntags ", "replace", "key_pair.ops.name"),
         one("AAEC", "AQEC", "replace", "key_pair.ops.public_key"),
         Step::Gone(&["key_pair.ops"]),
     ];

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use cofferdam::cloud::{Cloud, Known, Phase, Progress, UpdateRequest};
-use cofferdam::graph::{Address, Attributes};
+use cofferdam::graph::Address;
 use cofferdam::state::{State, Store};
 use serde_json::Value;
 
@@ -244,7 +244,8 @@ impl Project {
             let (address, name) = split(attribute);
             let found = action_of(&plan, address).unwrap_or_else(|| panic!("{address} is in the plan: {plan:#}"));
             assert_eq!(found["action"], *action, "{edits:?} is planned for {address}:\n{plan:#}");
-            let of_name = |path: &str| path == name || path.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+            let of_name =
+                |path: &str| path == name || path.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
             let changes = found["changes"].as_array().map(Vec::as_slice).unwrap_or_default();
             let changed = changes.iter().any(|change| change["path"].as_str().is_some_and(of_name));
             assert!(name.is_empty() || changed, "{edits:?} changes {attribute}:\n{plan:#}");
