@@ -15,3 +15,4 @@ mod planner;
 mod reference;
 mod state;
 mod steps;
+mod refresh_calls;
