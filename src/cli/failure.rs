@@ -47,7 +47,7 @@ impl Failure {
         if let Some(help) = &self.help {
             let _ = writeln!(text, "  {}: {help}", style::hint("help"));
         }
-        anstream::eprint!("{text}");
+        err!("{text}");
         ExitCode::FAILURE
     }
 }

@@ -11,6 +11,7 @@ mod kinds;
 mod language;
 mod lifecycle;
 mod local;
+mod main_job;
 mod planner;
 mod reference;
 mod state;
