@@ -188,8 +188,11 @@ fn outputs(id: &str, fingerprint: Option<&str>) -> Attributes {
 
 fn observe(pair: &KeyPairInfo) -> Observed {
     let id = pair.key_pair_id().unwrap_or_default();
-    let mut attributes =
-        Attributes::from_iter([("name".into(), json!(pair.key_name())), ("tags".into(), ec2::tags(pair.tags()))]);
+    let mut attributes = Attributes::from_iter([("name".into(), json!(pair.key_name()))]);
+    // Not an empty set of tags, but none at all: an emulated cloud keeps none of key pairs, and that is no drift.
+    if let Some(tags) = &pair.tags {
+        attributes.insert("tags".into(), ec2::tags(tags));
+    }
     if let Some(key) = pair.public_key().filter(|key| !key.is_empty()) {
         attributes.insert("public_key".into(), json!(bare_key(key)));
     }

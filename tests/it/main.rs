@@ -5,6 +5,8 @@ mod support;
 
 mod stack;
 
+mod crash;
+mod engine;
 mod interrupts;
 mod kinds;
 mod language;
@@ -13,3 +15,6 @@ mod local;
 mod main_job;
 mod planner;
 mod reference;
+mod refresh_calls;
+mod state;
+mod steps;
