@@ -228,8 +228,10 @@ pub async fn execute(execution: Execution<'_>) -> Result<Report, StateError> {
         };
         let asked = *stop.borrow_and_update();
         if asked > run.stop {
+            if run.stop == Stop::No {
+                (run.emit)(Event::Stopping { in_flight: run.in_call + run.in_poll });
+            }
             run.stop = asked;
-            (run.emit)(Event::Stopping { in_flight: run.in_call + run.in_poll });
         }
         let mut answer = first;
         while let Some((step, what)) = answer {

@@ -117,6 +117,7 @@ fn line(event: &Event) -> Option<String> {
             format!("{} {address}: {} failed: {error}", style::bad("✗"), step_words(*step).0)
         }
         Event::Skipped { .. } => return None,
+        Event::Stopping { in_flight: 0 } => style::note("stopping: no call is under way"),
         Event::Stopping { in_flight } => {
             let calls = super::render::plural(*in_flight, "call", "calls");
             style::note(&format!("stopping: waiting for {calls} under way; interrupt again to leave at once"))

@@ -97,15 +97,17 @@ description = "web"
 "#;
 
 /// A project with one stack, applied to an emulator through a proxy that keeps the answer to CreateVpc back.
-struct Project {
+pub struct Project {
     folder: tempfile::TempDir,
     name: String,
     proxy: Proxy,
-    emulator: String,
+    /// The emulator's endpoint, past the proxy.
+    pub emulator: String,
 }
 
 impl Project {
-    async fn new() -> Self {
+    /// A project of nothing yet.
+    pub async fn new() -> Self {
         let name = unique("stop");
         let folder = tempfile::tempdir().expect("a folder");
         let text = format!("name = \"{name}\"\nregion = \"eu-west-2\"\n{STACK}");
@@ -116,8 +118,15 @@ impl Project {
     }
 
     fn command(&self, endpoint: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
-        command.current_dir(self.folder.path()).env_clear().args(arguments).args(["--cloud", "aws"]);
+        let mut command = self.program(env!("CARGO_BIN_EXE_cofferdam"), endpoint);
+        command.args(arguments).args(["--cloud", "aws"]);
+        command
+    }
+
+    /// A program in the project's folder, with an endpoint for the tool to find.
+    pub fn program(&self, program: &str, endpoint: &str) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.folder.path()).env_clear();
         command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test").env("AWS_ENDPOINT_URL", endpoint);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -151,7 +160,8 @@ impl Project {
         assert_eq!(self.vpcs().await, 0, "nothing is left");
     }
 
-    async fn vpcs(&self) -> usize {
+    /// How many VPCs of this stack there are in the cloud.
+    pub async fn vpcs(&self) -> usize {
         let aws = Aws::connect(&Emulator::Moto.connect(), "test", None).await.expect("it answers");
         let ours = Filter::builder().name("tag:cofferdam:stack").values(&self.name).build();
         aws.ec2.describe_vpcs().filters(ours).send().await.expect("VPCs are described").vpcs().len()

@@ -18,3 +18,4 @@ mod reference;
 mod refresh_calls;
 mod state;
 mod steps;
+mod terminal;
