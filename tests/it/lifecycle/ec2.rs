@@ -150,7 +150,6 @@ ingress = [{ ports = 8080, from = ["web"] }, { ports = "9000-9010", from = ["web
             vec![("\"{u}-front\"", "\"{u}-again\""), ("\"The web\"", "\"The front\"")],
             vec![("replace", "security_group.web.description"), ("update", "security_group.app.ingress")],
         ),
-        one("description = \"The front\"", "", "replace", "security_group.web.description"),
         Step::Gone(&["security_group.app", "security_group.web"]),
         many(
             &[("vpc         = \"main\"", "vpc = \"other\""), ("vpc     = \"main\"", "vpc = \"other\"")],
@@ -342,7 +341,7 @@ tags       = { Team = "a" }
     let mut steps = vec![
         one("Team = \"a\"", "Team = \"b\"", "update", "key_pair.ops.tags.Team"),
         one("tags  ", "name = \"{u}-ops\"\ntags ", "replace", "key_pair.ops.name"),
-        one("AAEC", "AQEC", "replace", "key_pair.ops.public_key"),
+        one("HR4f me", "HR4e me", "replace", "key_pair.ops.public_key"),
         Step::Gone(&["key_pair.ops"]),
     ];
     // ministack keeps no tags of key pairs.
