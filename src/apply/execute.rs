@@ -17,7 +17,8 @@ use tokio::time::Instant;
 use super::event::{Event, Report, StepName};
 use super::ledger::Ledger;
 use crate::cloud::{
-    Cloud, CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
+    Cloud, CloudError, CreateRequest, Created, ErrorClass, FIRST_PAUSE, Known, Lost, Observed, Phase, Progress,
+    UpdateRequest, VISIBILITY, longer,
 };
 use crate::graph::{Address, Attributes, Need, Reference, template};
 use crate::plan::{Action, Mode, Plan, StepKind, Steps, Verb};
@@ -78,9 +79,6 @@ pub struct Execution<'a> {
     pub emit: &'a mut dyn FnMut(Event),
 }
 
-/// The first pause before a call that came too early is sent again; it grows to the second.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(300);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How often a create is looked up and sent again when its answer was lost.
 const LOST_ANSWERS: u32 = 4;
 
@@ -105,7 +103,9 @@ struct Progressing {
     /// Since when the current stage is held up.
     held_up: Option<Instant>,
     pause: Duration,
+    /// How many answers were lost, and when the last one was.
     lost: u32,
+    lost_at: Option<Instant>,
     intent: Option<u64>,
     request: Option<CreateRequest>,
     update: Option<UpdateRequest>,
@@ -122,8 +122,9 @@ impl Default for Progressing {
             stage: Stage::Begin,
             started: None,
             held_up: None,
-            pause: SHORTEST_PAUSE,
+            pause: FIRST_PAUSE,
             lost: 0,
+            lost_at: None,
             intent: None,
             request: None,
             update: None,
@@ -343,15 +344,14 @@ impl<'a> Run<'a> {
             StepKind::Update => return self.begin_update(step, action),
             StepKind::Delete => {
                 let id = action.id.clone().unwrap_or_default();
+                // Of a replacement, the action's outputs are the successor's.
+                let entry = self.ledger.state().entry(&action.address, &id);
+                let outputs = entry.map_or_else(|| action.outputs.clone(), |entry| entry.outputs.clone());
                 let intent = self.intend(action, Operation::Delete, &Attributes::new(), String::new());
                 let progressing = &mut self.steps_state[step];
                 progressing.intent = Some(intent.number);
-                progressing.known = Some(Known {
-                    address: action.address.clone(),
-                    id,
-                    attributes: action.current.clone(),
-                    outputs: action.outputs.clone(),
-                });
+                progressing.known =
+                    Some(Known { address: action.address.clone(), id, attributes: action.current.clone(), outputs });
                 progressing.stage = Stage::Delete;
                 self.ledger.note(Record::Intent(intent));
             }
@@ -515,9 +515,12 @@ impl<'a> Run<'a> {
             Answer::Created(Ok(created)) => self.created(step, created.id, created.outputs),
             Answer::Found(Ok(Some(observed))) => self.created(step, observed.id, observed.outputs),
             Answer::Found(Ok(None)) => {
+                let again = self.cloud.spec(&self.action(step).kind).is_some_and(|spec| spec.identity.is_idempotent());
                 let progressing = &mut self.steps_state[step];
-                progressing.stage = Stage::Create;
-                progressing.lost += 1;
+                // It may be there and not be shown yet; made again now, there would be two.
+                if again || progressing.lost_at.is_none_or(|at| at.elapsed() >= VISIBILITY) {
+                    progressing.stage = Stage::Create;
+                }
                 self.pause(step);
             }
             Answer::Finished(Ok(())) => self.finished(step),
@@ -567,7 +570,16 @@ impl<'a> Run<'a> {
                 let progressing = &mut self.steps_state[step];
                 if stage == Stage::Create {
                     progressing.stage = Stage::Find;
+                    progressing.lost_at = Some(Instant::now());
                 }
+                progressing.lost += 1;
+                progressing.lost <= LOST_ANSWERS
+            }
+            // The name is taken by what the call made whose answer was lost; it is not shown yet.
+            ErrorClass::Exists if stage == Stage::Create && self.steps_state[step].lost > 0 => {
+                let progressing = &mut self.steps_state[step];
+                progressing.stage = Stage::Find;
+                progressing.lost_at = Some(Instant::now());
                 progressing.lost += 1;
                 progressing.lost <= LOST_ANSWERS
             }
@@ -596,7 +608,7 @@ impl<'a> Run<'a> {
     fn pause(&mut self, step: usize) {
         let progressing = &mut self.steps_state[step];
         let pause = progressing.pause;
-        progressing.pause = pause.mul_f64(1.5).min(LONGEST_PAUSE);
+        progressing.pause = longer(pause);
         if self.stop != Stop::No {
             return;
         }
@@ -613,7 +625,7 @@ impl<'a> Run<'a> {
         let progressing = &mut self.steps_state[step];
         progressing.stage = stage;
         progressing.held_up = None;
-        progressing.pause = SHORTEST_PAUSE;
+        progressing.pause = FIRST_PAUSE;
         progressing.lost = 0;
         self.push(step);
     }
@@ -725,6 +737,7 @@ impl<'a> Run<'a> {
         }
         let depends_on = dependencies(action);
         let same = entry.depends_on == depends_on
+            && entry.attributes.keys().all(|name| action.attributes.contains_key(name))
             && action
                 .attributes
                 .iter()
@@ -807,8 +820,13 @@ impl<'a> Run<'a> {
 
     fn finish(mut self) -> Result<Report, StateError> {
         for step in 0..self.steps.steps.len() {
-            if !self.steps_state[step].done && !self.skipped.contains(&step) {
-                self.report.left.push(self.action(step).address.clone());
+            let is_over = self.steps_state[step].done || self.skipped.contains(&step);
+            if is_over || self.steps.steps[step].kind == StepKind::Pass {
+                continue;
+            }
+            let address = &self.action(step).address;
+            if self.report.left.last() != Some(address) {
+                self.report.left.push(address.clone());
             }
         }
         if self.report.is_complete() {

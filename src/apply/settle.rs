@@ -1,11 +1,13 @@
 //! Settling: what an earlier run was about to do when it died is looked up, once, before anything else is done.
 
+use futures_util::future::try_join_all;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::ledger::Ledger;
-use crate::cloud::{Cloud, CloudError, CreateRequest, Lost};
-use crate::graph::Address;
-use crate::state::{Entry, Operation, Record};
+use crate::cloud::{Cloud, CloudError, CreateRequest, FIRST_PAUSE, Known, Lost, Observed, longer};
+use crate::graph::{Address, Identity};
+use crate::state::{Entry, Intent, Operation, Record, State, StateError};
 
 /// What became of one unresolved intent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,43 +33,113 @@ impl Settled {
     }
 }
 
-/// Looks up every unresolved intent and notes what became of it. Updates and deletes need no look-up of their own: the
-/// refresh shows what is there.
+/// Looks up every unresolved intent, all at once, and notes what became of it: a create that had its effect is adopted, a
+/// delete that had is noted. Updates need no look-up of their own: the refresh shows what is there.
 ///
 /// # Errors
-/// Where the cloud does not answer; the intent then stays unresolved.
-pub async fn settle(cloud: &dyn Cloud, ledger: &mut dyn Ledger) -> Result<Vec<Settled>, CloudError> {
-    let mut out = Vec::new();
-    for intent in ledger.state().unresolved.clone() {
-        let mut settled = Settled { address: intent.address.clone(), operation: intent.operation, found: None };
-        if intent.operation == Operation::Create {
-            let request = CreateRequest {
-                address: intent.address.clone(),
-                token: intent.token.clone(),
-                attributes: intent.attributes.clone(),
-            };
-            let found = cloud.find(intent.address.kind(), &Lost { request }).await?;
-            if let Some(observed) = found {
-                if ledger.state().resources.get(&intent.address).is_some_and(|old| old.id != observed.id) {
-                    ledger.note(Record::Depose { address: intent.address.clone() });
+/// Where the cloud does not answer; the intents then stay unresolved.
+pub async fn settle(cloud: &dyn Cloud, ledger: &mut dyn Ledger) -> Result<Vec<Settled>, SettleError> {
+    let intents = ledger.state().unresolved.clone();
+    let state = ledger.state();
+    let became = try_join_all(intents.iter().map(|intent| async move {
+        Ok::<_, CloudError>(match intent.operation {
+            Operation::Create => Became::Found(find(cloud, intent).await?),
+            Operation::Update => Became::Unclear,
+            Operation::Delete => match known(state, intent) {
+                Some(known) => {
+                    let read = cloud.read(intent.address.kind(), std::slice::from_ref(&known)).await?;
+                    if read.into_iter().flatten().next().is_some() { Became::Unclear } else { Became::Gone(known.id) }
                 }
-                let mut outputs = observed.outputs;
-                outputs.insert("id".into(), Value::from(observed.id.as_str()));
+                None => Became::Unclear,
+            },
+        })
+    }))
+    .await?;
+    let mut out = Vec::new();
+    for (intent, became) in intents.into_iter().zip(became) {
+        let mut settled = Settled { address: intent.address.clone(), operation: intent.operation, found: None };
+        match became {
+            Became::Found(Some(observed)) => {
                 settled.found = Some(observed.id.clone());
-                let entry = Entry {
-                    id: observed.id,
-                    attributes: intent.attributes,
-                    outputs,
-                    depends_on: intent.depends_on,
-                    protect: false,
-                    complete: false,
-                    read_only: false,
-                };
-                ledger.note(Record::Put { address: intent.address, entry });
+                adopt(ledger, &intent, observed);
             }
+            Became::Gone(id) => ledger.note(Record::Remove { address: intent.address, id }),
+            Became::Found(None) | Became::Unclear => {}
         }
         ledger.note(Record::Settled { number: intent.number });
         out.push(settled);
     }
+    ledger.sync()?;
     Ok(out)
+}
+
+/// What became of an intent.
+enum Became {
+    /// What a create made, if anything.
+    Found(Option<Observed>),
+    /// What a delete deleted, by its id.
+    Gone(String),
+    /// To be seen by the refresh.
+    Unclear,
+}
+
+/// Why unresolved intents are not settled.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError {
+    /// The cloud did not answer.
+    #[error(transparent)]
+    Cloud(#[from] CloudError),
+    /// What was found cannot be written down.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// Finds what a create made. What was made just before the run died may not be shown yet, and must not be made twice.
+async fn find(cloud: &dyn Cloud, intent: &Intent) -> Result<Option<Observed>, CloudError> {
+    let request = CreateRequest {
+        address: intent.address.clone(),
+        token: intent.token.clone(),
+        attributes: intent.attributes.clone(),
+    };
+    let kind = intent.address.kind();
+    let lost = Lost { request };
+    let is_natural = cloud.spec(kind).is_some_and(|spec| spec.identity == Identity::Natural);
+    let began = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let found = cloud.find(kind, &lost).await?;
+        if found.is_some() || is_natural || began.elapsed() >= cloud.visibility() {
+            return Ok(found);
+        }
+        tokio::time::sleep(pause).await;
+        pause = longer(pause);
+    }
+}
+
+fn known(state: &State, intent: &Intent) -> Option<Known> {
+    let entry = state.entry(&intent.address, intent.id.as_deref()?)?;
+    Some(Known {
+        address: intent.address.clone(),
+        id: entry.id.clone(),
+        attributes: entry.attributes.clone(),
+        outputs: entry.outputs.clone(),
+    })
+}
+
+fn adopt(ledger: &mut dyn Ledger, intent: &Intent, observed: Observed) {
+    if ledger.state().resources.get(&intent.address).is_some_and(|old| old.id != observed.id) {
+        ledger.note(Record::Depose { address: intent.address.clone() });
+    }
+    let mut outputs = observed.outputs;
+    outputs.insert("id".into(), Value::from(observed.id.as_str()));
+    let entry = Entry {
+        id: observed.id,
+        attributes: intent.attributes.clone(),
+        outputs,
+        depends_on: intent.depends_on.clone(),
+        protect: false,
+        complete: false,
+        read_only: false,
+    };
+    ledger.note(Record::Put { address: intent.address.clone(), entry });
 }

@@ -72,9 +72,9 @@ pub async fn run(args: &Args) -> Outcome {
     };
     writer.note(Record::Put { address: address.clone(), entry });
     writer.close()?;
-    anstream::println!("{} {address} is {} now.", style::good("✓"), observed.id);
+    outln!("{} {address} is {} now.", style::good("✓"), observed.id);
     let next = if differs { "It differs from the stack" } else { "Its tags may differ from the stack" };
-    anstream::println!("{next}: `cofferdam plan {}` shows what an apply would change.", args.stack.stack);
+    outln!("{next}: `cofferdam plan {}` shows what an apply would change.", args.stack.stack);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -3,6 +3,7 @@
 mod error;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -18,6 +19,18 @@ pub const ENV_TAG: &str = "cofferdam:env";
 pub const ADDRESS_TAG: &str = "cofferdam:address";
 /// The tag that a create call sets so that its resource is found again if the answer is lost.
 pub const TOKEN_TAG: &str = "cofferdam:token";
+
+/// How long something may exist without being found. EC2's calls are eventually consistent, which its documentation
+/// leaves without a bound ("Eventual consistency in the Amazon EC2 API") and which is seconds in practice.
+pub const VISIBILITY: Duration = Duration::from_secs(20);
+
+/// The pause before something is asked for again that is not there yet; see [`longer`].
+pub const FIRST_PAUSE: Duration = Duration::from_millis(300);
+
+/// The pause after this one: half as long again, up to 5 seconds.
+pub fn longer(pause: Duration) -> Duration {
+    pause.mul_f64(1.5).min(Duration::from_secs(5))
+}
 
 /// A resource that the state knows, to be read.
 #[derive(Debug, Clone)]
@@ -116,6 +129,11 @@ pub struct Lost {
 pub trait Cloud: Send + Sync {
     /// Forgets what was read, so that the next refresh asks again.
     fn forget(&self) {}
+
+    /// For how long something just made may not be shown yet.
+    fn visibility(&self) -> Duration {
+        VISIBILITY
+    }
 
     /// Account, region and names.
     fn scope(&self) -> &Scope;

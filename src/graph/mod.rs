@@ -4,7 +4,8 @@ mod address;
 mod spec;
 pub mod template;
 
-use std::collections::{BTreeMap, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 
 use petgraph::graph::{DiGraph, NodeIndex};
 use serde_json::Value;
@@ -103,7 +104,7 @@ impl Graph {
         for (position, resource) in resources.iter().enumerate() {
             let to = NodeIndex::new(position);
             let mut needs: BTreeMap<NodeIndex, Need> = BTreeMap::new();
-            let mut need = |target: &str, how: Need| match Address::parse(target).ok().and_then(|a| index.get(&a)) {
+            let mut need = |target: &str, how: Need| match index.get(target) {
                 Some(&from) => {
                     let known = needs.entry(from).or_insert(how);
                     *known = how.max(*known);
@@ -125,13 +126,10 @@ impl Graph {
                 edges.add_edge(from, to, how);
             }
         }
-        let order = match petgraph::algo::toposort(&edges, None) {
-            Ok(order) => order,
-            Err(_) => {
-                errors.extend(cycles(&edges, &resources));
-                Vec::new()
-            }
-        };
+        let order = order(&edges);
+        if order.len() < resources.len() {
+            errors.extend(cycles(&edges, &resources));
+        }
         if errors.is_empty() { Ok(Self { resources, index, edges, order, outputs }) } else { Err(errors) }
     }
 
@@ -174,6 +172,26 @@ impl Graph {
         found.sort_unstable();
         found
     }
+}
+
+/// The nodes, dependencies before dependents and otherwise in the order in which they were given. What is on a cycle or
+/// behind one is missing.
+fn order(edges: &DiGraph<(), Need>) -> Vec<NodeIndex> {
+    let incoming = |node| edges.edges_directed(node, petgraph::Direction::Incoming).count();
+    let mut waits_for: Vec<usize> = edges.node_indices().map(incoming).collect();
+    let mut ready: BinaryHeap<Reverse<NodeIndex>> =
+        edges.node_indices().filter(|node| waits_for[node.index()] == 0).map(Reverse).collect();
+    let mut order = Vec::with_capacity(waits_for.len());
+    while let Some(Reverse(node)) = ready.pop() {
+        order.push(node);
+        for dependent in edges.neighbors(node) {
+            waits_for[dependent.index()] -= 1;
+            if waits_for[dependent.index()] == 0 {
+                ready.push(Reverse(dependent));
+            }
+        }
+    }
+    order
 }
 
 /// One cycle of each strongly connected component, as a walk along its edges.

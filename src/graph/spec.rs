@@ -45,6 +45,13 @@ pub enum Identity {
     Lookup,
 }
 
+impl Identity {
+    /// Whether a create call may be sent again without making a second resource.
+    pub fn is_idempotent(self) -> bool {
+        matches!(self, Self::ClientToken | Self::Natural)
+    }
+}
+
 /// What replacing a resource does first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplaceOrder {

@@ -34,6 +34,7 @@ mod vpc_endpoint;
 mod zones;
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
@@ -44,7 +45,7 @@ use serde_json::Value;
 use crate::aws::Aws;
 use crate::cloud::{
     ADDRESS_TAG, Cloud, CloudError, CreateRequest, Created, ENV_TAG, Known, Lost, Observed, Phase, Progress, STACK_TAG,
-    TOKEN_TAG, UpdateRequest,
+    TOKEN_TAG, UpdateRequest, VISIBILITY,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Problem, ReplaceOrder, Scope};
 
@@ -231,6 +232,10 @@ impl Cloud for AwsCloud {
 
     fn forget(&self) {
         self.aws.forget();
+    }
+
+    fn visibility(&self) -> Duration {
+        if self.aws.emulated { Duration::ZERO } else { VISIBILITY }
     }
 
     async fn read(&self, kind: &str, wanted: &[Known]) -> Result<Vec<Option<Observed>>, CloudError> {

@@ -64,7 +64,7 @@ pub fn changes(spec: &KindSpec, desired: &Attributes, state: Option<&Attributes>
             continue;
         }
         let in_state = state.and_then(|state| state.get(name));
-        push(spec, name, Some(value), before, in_state, &mut out);
+        push(spec, name, state.is_some(), [Some(value), before, in_state], &mut out);
     }
     for (name, in_state) in state.into_iter().flatten() {
         // What the stack no longer says, and said before. What it never said is not ours.
@@ -73,7 +73,7 @@ pub fn changes(spec: &KindSpec, desired: &Attributes, state: Option<&Attributes>
         }
         let before = current.get(name).unwrap_or(in_state);
         if !is_blank(before) {
-            push(spec, name, None, Some(before), Some(in_state), &mut out);
+            push(spec, name, true, [None, Some(before), Some(in_state)], &mut out);
         }
     }
     out
@@ -82,12 +82,11 @@ pub fn changes(spec: &KindSpec, desired: &Attributes, state: Option<&Attributes>
 fn push(
     spec: &KindSpec,
     name: &str,
-    desired: Option<&Value>,
-    before: Option<&Value>,
-    in_state: Option<&Value>,
+    exists: bool,
+    [desired, before, in_state]: [Option<&Value>; 3],
     out: &mut Vec<Change>,
 ) {
-    let forces_replacement = spec.replace_on.contains(&name) && before.is_some();
+    let forces_replacement = exists && spec.replace_on.contains(&name);
     let mut change = |path: String, desired: Option<&Value>, before: Option<&Value>, in_state: Option<&Value>| {
         let drift = match (desired, in_state) {
             (Some(desired), Some(in_state)) => same(desired, in_state),

@@ -85,7 +85,7 @@ impl PlanError {
     pub fn remedy(&self) -> String {
         match self {
             Self::Protected { .. } => {
-                "set protect = false on it and apply that first, if it shall really go".to_owned()
+                "if it shall really go, set protect = false on it (in its block, put back if need be) and apply that first".into()
             }
             Self::UnknownTarget { near: Some(near), .. } => format!("did you mean `{near}`?"),
             Self::UnknownTarget { near: None, .. } => {
@@ -404,7 +404,7 @@ impl<'a> Planner<'a, '_> {
     fn deletions(&mut self, is_selected: &dyn Fn(&Address) -> bool) {
         let Some(state) = self.inputs.state else { return };
         let destroy = self.inputs.mode == Mode::Destroy;
-        for old in &state.deposed {
+        for old in state.deposed.iter().filter(|old| is_selected(&old.address)) {
             let seen = self.inputs.observed.and_then(|observed| observed.deposed.get(&old.entry.id));
             self.deletion(&old.address, &old.entry, seen, "a replacement left it behind", true);
         }
@@ -534,7 +534,7 @@ fn list(paths: &[&str]) -> String {
     }
 }
 
-/// The state's addresses, those that depend on others before those.
+/// The state's addresses, those that depend on others before those. What depends on each other comes last.
 fn dependents_first(state: &State) -> Vec<&Address> {
     let mut waiting: HashMap<&Address, usize> = state.resources.keys().map(|address| (address, 0)).collect();
     for entry in state.resources.values() {
@@ -558,6 +558,10 @@ fn dependents_first(state: &State) -> Vec<&Address> {
                 }
             }
         }
+    }
+    if out.len() < state.resources.len() {
+        let told: HashSet<&Address> = out.iter().copied().collect();
+        out.extend(state.resources.keys().filter(|address| !told.contains(address)));
     }
     out
 }

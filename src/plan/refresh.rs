@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use futures_util::future::try_join_all;
 
-use crate::cloud::{Cloud, CloudError, Known, Observed};
+use tokio::time::Instant;
+
+use crate::cloud::{Cloud, CloudError, FIRST_PAUSE, Known, Observed, VISIBILITY, longer};
 use crate::graph::{Address, Graph, KindSpec, template};
-use crate::state::State;
+use crate::state::{Deposed, State};
 
 /// What was seen of one resource.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,18 +36,16 @@ pub struct Observations {
 /// The first error of the cloud.
 pub async fn refresh(cloud: &dyn Cloud, graph: &Graph, state: &State) -> Result<Observations, CloudError> {
     cloud.forget();
-    let mut by_kind: BTreeMap<&str, Vec<(Known, bool)>> = BTreeMap::new();
+    let mut by_kind: BTreeMap<&str, Vec<Wanted>> = BTreeMap::new();
     for (address, entry) in state.resources.iter().filter(|(_, entry)| !entry.read_only) {
-        by_kind.entry(address.kind()).or_default().push((known(address, entry), false));
+        let wanted = Wanted { known: known(address, entry), deposed: false, complete: entry.complete };
+        by_kind.entry(address.kind()).or_default().push(wanted);
     }
-    for old in &state.deposed {
-        by_kind.entry(old.address.kind()).or_default().push((known(&old.address, &old.entry), true));
+    for Deposed { address, entry } in &state.deposed {
+        let wanted = Wanted { known: known(address, entry), deposed: true, complete: entry.complete };
+        by_kind.entry(address.kind()).or_default().push(wanted);
     }
-    let managed = try_join_all(by_kind.into_iter().map(|(kind, wanted)| async move {
-        let (known, deposed): (Vec<Known>, Vec<bool>) = wanted.into_iter().unzip();
-        let seen = cloud.read(kind, &known).await?;
-        Ok::<_, CloudError>(known.into_iter().zip(deposed).zip(seen).collect::<Vec<_>>())
-    }));
+    let managed = try_join_all(by_kind.into_iter().map(|(kind, wanted)| read(cloud, kind, wanted)));
     let read_only = graph.resources().iter().filter(|resource| is_read_only(resource, |kind| cloud.spec(kind)));
     let reads = try_join_all(read_only.filter_map(|resource| {
         // What it is looked up by may hang on something that is not there yet; then it is read during the apply.
@@ -62,7 +62,7 @@ pub async fn refresh(cloud: &dyn Cloud, graph: &Graph, state: &State) -> Result<
     }));
     let (managed, reads) = futures_util::future::try_join(managed, reads).await?;
     let mut out = Observations { reads: reads.into_iter().collect(), ..Observations::default() };
-    for ((known, deposed), seen) in managed.into_iter().flatten() {
+    for (Wanted { known, deposed, .. }, seen) in managed.into_iter().flatten() {
         let seen = seen.map_or(Seen::Gone, Seen::Present);
         if deposed {
             out.deposed.insert(known.id, seen);
@@ -71,6 +71,41 @@ pub async fn refresh(cloud: &dyn Cloud, graph: &Graph, state: &State) -> Result<
         }
     }
     Ok(out)
+}
+
+/// One resource to be read.
+struct Wanted {
+    known: Known,
+    deposed: bool,
+    complete: bool,
+}
+
+/// Reads what is wanted of a kind. What an earlier run had just created when it died may not be shown yet: it only counts
+/// as gone once it stays away.
+async fn read(
+    cloud: &dyn Cloud,
+    kind: &str,
+    wanted: Vec<Wanted>,
+) -> Result<Vec<(Wanted, Option<Observed>)>, CloudError> {
+    let (known, rest): (Vec<Known>, Vec<_>) = wanted.into_iter().map(|w| (w.known, (w.deposed, w.complete))).unzip();
+    let mut seen = cloud.read(kind, &known).await?;
+    seen.resize(known.len(), None);
+    let (began, mut pause) = (Instant::now(), FIRST_PAUSE);
+    while began.elapsed() < VISIBILITY {
+        let missing: Vec<usize> = (0..known.len()).filter(|&at| seen[at].is_none() && !rest[at].1).collect();
+        if missing.is_empty() {
+            break;
+        }
+        tokio::time::sleep(pause).await;
+        pause = longer(pause);
+        let again: Vec<Known> = missing.iter().map(|&at| known[at].clone()).collect();
+        cloud.forget();
+        for (at, found) in missing.into_iter().zip(cloud.read(kind, &again).await?) {
+            seen[at] = found;
+        }
+    }
+    let wanted = known.into_iter().zip(rest).map(|(known, (deposed, complete))| Wanted { known, deposed, complete });
+    Ok(wanted.zip(seen).collect())
 }
 
 fn known(address: &Address, entry: &crate::state::Entry) -> Known {

@@ -74,6 +74,8 @@ impl Steps {
             }
             of_action.push((apply, delete));
         }
+        // Deletions wait for what used the thing to go or to move away. That is the better order, not the only one.
+        let (mut after_move, mut after_deletion) = (Vec::new(), Vec::new());
         out.dependents = vec![Vec::new(); out.steps.len()];
         out.waits_for = vec![0; out.steps.len()];
         for (index, action) in plan.actions.iter().enumerate() {
@@ -98,6 +100,7 @@ impl Steps {
                         && delete != gone
                     {
                         out.edge(delete, gone, Need::Readiness);
+                        after_deletion.push((delete, gone));
                     }
                     let other = &plan.actions[out.steps[gone].action];
                     // Who goes before its successor comes cannot wait for dependents that move to the successor.
@@ -106,12 +109,32 @@ impl Steps {
                         && !goes_first
                     {
                         out.edge(apply, gone, Need::Readiness);
+                        after_move.push((apply, gone));
                     }
                 }
             }
         }
+        out.untie(&after_move);
+        out.untie(&after_deletion);
         out.weigh(plan, specs);
         out
+    }
+
+    /// Where steps wait for each other, lets go of these edges between them: what a deletion does not wait for then, it
+    /// meets as a refusal that passes.
+    fn untie(&mut self, edges: &[(usize, usize)]) {
+        let order = self.in_order();
+        if order.len() == self.steps.len() {
+            return;
+        }
+        let mut is_tied = vec![true; self.steps.len()];
+        order.into_iter().for_each(|step| is_tied[step] = false);
+        for &(first, then) in edges.iter().filter(|(first, then)| is_tied[*first] && is_tied[*then]) {
+            if let Some(at) = self.dependents[first].iter().position(|(step, _)| *step == then) {
+                self.dependents[first].swap_remove(at);
+                self.waits_for[then] -= 1;
+            }
+        }
     }
 
     fn edge(&mut self, first: usize, then: usize, need: Need) {

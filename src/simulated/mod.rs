@@ -273,7 +273,7 @@ impl Cloud for Simulated {
             let offered = inner.holdings.catalog.get(&(kind.to_owned(), name.to_owned())).cloned();
             offered
                 .or_else(|| inner.holdings.observe(spec, id?, &self.scope, now))
-                .ok_or_else(|| store::not_found(spec, "LookUp", name))
+                .ok_or_else(|| store::not_found("LookUp", name))
         })
         .await
     }
@@ -299,13 +299,13 @@ impl Cloud for Simulated {
     }
 
     async fn finish(&self, kind: &str, id: &str, request: &CreateRequest) -> Result<(), CloudError> {
-        self.call(kind, Operation::Finish, Some(&request.address), |inner, spec, _| {
+        self.call(kind, Operation::Finish, Some(&request.address), |inner, _, _| {
             match inner.holdings.held.get_mut(id).filter(|held| held.gone.is_none()) {
                 Some(held) => {
                     held.finished = true;
                     Ok(())
                 }
-                None => Err(store::not_found(spec, "Finish", id)),
+                None => Err(store::not_found("Finish", id)),
             }
         })
         .await
@@ -327,7 +327,14 @@ impl Cloud for Simulated {
     async fn delete(&self, kind: &str, known: &Known) -> Result<(), CloudError> {
         self.call(kind, Operation::Delete, Some(&known.address), |inner, spec, now| {
             let gone = now + inner.vary(self.timing(kind).gone, self.behaviour.jitter);
-            inner.holdings.delete(spec, &known.id, gone, now)
+            // Some clouds need more than an id to delete something (a zone, a group): nobody may forget the outputs.
+            if let Some(output) = spec.outputs.iter().find(|output| !known.outputs.contains_key(**output)) {
+                return Err(CloudError::unexpected(
+                    "simulated:Delete",
+                    format!("{output} of {} is not given", known.id),
+                ));
+            }
+            inner.holdings.delete(&known.id, gone, now)
         })
         .await
     }
@@ -339,7 +346,7 @@ impl Cloud for Simulated {
                 return Ok(if gone { Progress::Done(Attributes::new()) } else { Progress::Pending("deleting".into()) });
             }
             let Some(held) = inner.holdings.held.get(&known.id) else {
-                return Err(store::not_found(spec, "Describe", &known.id));
+                return Err(store::not_found("Describe", &known.id));
             };
             if held.visible > now {
                 let message = format!("{} is not visible yet", known.id);

@@ -48,8 +48,8 @@ pub(super) struct Holdings {
 }
 
 /// Which error a rule gives.
-fn error(class: ErrorClass, kind: &str, call: &str, code: &str, message: String) -> CloudError {
-    CloudError::new(class, &format!("simulated:{call}{}", kind), code, message)
+fn error(class: ErrorClass, call: &str, code: &str, message: String) -> CloudError {
+    CloudError::new(class, &format!("simulated:{call}"), code, message)
 }
 
 impl Holdings {
@@ -76,7 +76,7 @@ impl Holdings {
             }
             Identity::Lookup => {
                 let message = format!("a {} is only looked up", spec.title);
-                return Err(error(ErrorClass::Refused, spec.name, "Create", "Unsupported", message));
+                return Err(error(ErrorClass::Refused, "Create", "Unsupported", message));
             }
             Identity::TagOnCreate | Identity::UniqueName => {}
         }
@@ -85,9 +85,9 @@ impl Holdings {
             && self.by_name.contains_key(name)
         {
             let message = format!("there is a {} named {} already", spec.title, name.1);
-            return Err(error(ErrorClass::Exists, spec.name, "Create", "AlreadyExists", message));
+            return Err(error(ErrorClass::Exists, "Create", "AlreadyExists", message));
         }
-        self.check_references(spec.name, "Create", attributes)?;
+        self.check_references("Create", attributes)?;
         self.made += 1;
         let id = format!("{}-{:017x}", spec.name, self.made);
         self.count(attributes, true);
@@ -120,13 +120,13 @@ impl Holdings {
         changed: &dyn Fn(&str) -> bool,
         ready: Instant,
     ) -> Result<(), CloudError> {
-        self.check_references(spec.name, "Update", &after)?;
+        self.check_references("Update", &after)?;
         let Some(held) = self.held.get_mut(id).filter(|held| held.gone.is_none()) else {
-            return Err(not_found(spec, "Update", id));
+            return Err(not_found("Update", id));
         };
         if let Some(name) = spec.replace_on.iter().find(|name| changed(name)) {
             let message = format!("{name} of a {} cannot be changed", spec.title);
-            return Err(error(ErrorClass::Refused, spec.name, "Update", "Immutable", message));
+            return Err(error(ErrorClass::Refused, "Update", "Immutable", message));
         }
         if held.attributes == after {
             return Ok(());
@@ -140,7 +140,7 @@ impl Holdings {
     }
 
     /// Begins to delete a resource; what is gone already is no error.
-    pub fn delete(&mut self, spec: &KindSpec, id: &str, gone: Instant, now: Instant) -> Result<(), CloudError> {
+    pub fn delete(&mut self, id: &str, gone: Instant, now: Instant) -> Result<(), CloudError> {
         let Some(held) = self.held.get_mut(id) else { return Ok(()) };
         if held.gone.is_some() {
             return Ok(());
@@ -148,7 +148,7 @@ impl Holdings {
         let references = self.referred.get(id).copied().unwrap_or(0);
         if references > 0 {
             let message = format!("{id} is in use by {references} others");
-            return Err(error(ErrorClass::NotYet, spec.name, "Delete", "DependencyViolation", message));
+            return Err(error(ErrorClass::NotYet, "Delete", "DependencyViolation", message));
         }
         held.gone = Some(gone);
         self.sweep(id, now);
@@ -203,7 +203,7 @@ impl Holdings {
     }
 
     /// Nothing may refer to what is not there.
-    fn check_references(&self, kind: &str, call: &str, attributes: &Attributes) -> Result<(), CloudError> {
+    fn check_references(&self, call: &str, attributes: &Attributes) -> Result<(), CloudError> {
         let mut missing = None;
         each_id(attributes, &mut |id| {
             if self.held.get(id).is_none_or(|held| held.gone.is_some()) {
@@ -211,7 +211,7 @@ impl Holdings {
             }
         });
         match missing {
-            Some(id) => Err(error(ErrorClass::NotFound, kind, call, "NotFound", format!("there is no {id}"))),
+            Some(id) => Err(error(ErrorClass::NotFound, call, "NotFound", format!("there is no {id}"))),
             None => Ok(()),
         }
     }
@@ -231,8 +231,8 @@ impl Holdings {
 }
 
 /// The error of a call that names what is not there.
-pub(super) fn not_found(spec: &KindSpec, call: &str, id: &str) -> CloudError {
-    error(ErrorClass::NotFound, spec.name, call, "NotFound", format!("there is no {id}"))
+pub(super) fn not_found(call: &str, id: &str) -> CloudError {
+    error(ErrorClass::NotFound, call, "NotFound", format!("there is no {id}"))
 }
 
 fn unique_name(spec: &KindSpec, attributes: &Attributes) -> Option<(String, String)> {

@@ -44,7 +44,9 @@ pub fn of(language: &Language<'_>) -> Value {
         let mut own = block.schema.clone();
         let inner = own.as_object_mut().and_then(|map| map.remove("$defs"));
         for (key, value) in inner.iter().filter_map(Value::as_object).flatten() {
-            definitions.insert(format!("{name}.{key}"), converted(value, name));
+            let definition = converted(value, name);
+            definitions.insert(format!("{name}.{key}.overlay"), partial(&definition));
+            definitions.insert(format!("{name}.{key}"), definition);
         }
         let mut own = converted(&own, name);
         let summary = match block.what {
@@ -60,7 +62,7 @@ pub fn of(language: &Language<'_>) -> Value {
         }
         let required = own.as_object_mut().and_then(|map| map.remove("required"));
         let takes_existing = block.meta().contains(&"existing");
-        definitions.insert(format!("{name}.overlay"), own.clone());
+        definitions.insert(format!("{name}.overlay"), partial(&own));
         match required {
             // A block that names what exists needs nothing else.
             Some(required) if takes_existing => {
@@ -91,6 +93,35 @@ pub fn of(language: &Language<'_>) -> Value {
         "additionalProperties": false,
         "definitions": definitions
     })
+}
+
+/// A schema for what is laid over something: nothing is required, except in lists, which are replaced as a whole.
+fn partial(schema: &Value) -> Value {
+    match schema {
+        Value::Object(map) => {
+            let mut out = Map::new();
+            for (key, value) in map {
+                match (key.as_str(), value) {
+                    ("required", Value::Array(_)) => {}
+                    // Attributes may be named like keywords.
+                    ("properties", Value::Object(properties)) => {
+                        let each = properties.iter().map(|(name, value)| (name.clone(), partial(value)));
+                        out.insert(key.clone(), each.collect::<Map<_, _>>().into());
+                    }
+                    ("items" | "default" | "enum" | "const", _) => drop(out.insert(key.clone(), value.clone())),
+                    ("$ref", Value::String(target)) if !target.ends_with(REFERENCE) => {
+                        out.insert(key.clone(), format!("{target}.overlay").into());
+                    }
+                    // With less required, several alternatives may fit.
+                    ("oneOf", _) => drop(out.insert("anyOf".to_owned(), partial(value))),
+                    _ => drop(out.insert(key.clone(), partial(value))),
+                }
+            }
+            Value::Object(out)
+        }
+        Value::Array(items) => items.iter().map(partial).collect(),
+        other => other.clone(),
+    }
 }
 
 /// A table of blocks by name.

@@ -220,6 +220,12 @@ impl State {
         self.resources.values().all(|entry| entry.read_only) && self.deposed.is_empty() && self.unresolved.is_empty()
     }
 
+    /// What is known of the resource with this id, whether it stands at its address or was replaced there.
+    pub fn entry(&self, address: &Address, id: &str) -> Option<&Entry> {
+        let replaced = || self.deposed.iter().filter(|old| old.address == *address).map(|old| &old.entry);
+        self.resources.get(address).into_iter().chain(replaced()).find(|entry| entry.id == id)
+    }
+
     /// Takes in one record of the journal.
     pub fn take(&mut self, record: &Record) {
         match record {

@@ -79,7 +79,21 @@ impl Store {
         Ok(self.read_with_journal()?.map(|(state, _)| state))
     }
 
+    /// Snapshot and journal that belong together, and how many bytes of the journal count. A writer may put a new snapshot
+    /// there between the two reads; then both are read again.
     fn read_with_journal(&self) -> Result<Option<(State, u64)>, StateError> {
+        let mut stamp = stamp(&self.snapshot());
+        loop {
+            let read = self.read_once();
+            let now = self::stamp(&self.snapshot());
+            if now == stamp {
+                return read;
+            }
+            stamp = now;
+        }
+    }
+
+    fn read_once(&self) -> Result<Option<(State, u64)>, StateError> {
         let snapshot = read_snapshot(&self.snapshot())?;
         let (records, whole) = journal::read(&self.journal())?;
         let Some(mut state) = snapshot else {
@@ -126,6 +140,7 @@ impl Store {
             }
         };
         let mut journal = Journal::open(&self.journal(), whole)?;
+        sync_directory(&self.directory).map_err(StateError::io("sync", &self.directory))?;
         if whole == 0 {
             journal.append(&[Record::Begin {
                 serial: state.serial,
@@ -170,6 +185,12 @@ impl Store {
             let _ = fs::remove_file(old);
         }
     }
+}
+
+/// What tells one snapshot from the next: they are replaced, never written to.
+fn stamp(path: &Path) -> Option<(u64, std::time::SystemTime)> {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.len(), metadata.modified().ok()?))
 }
 
 /// Makes a rename in a directory last over a power cut.

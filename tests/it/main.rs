@@ -5,10 +5,15 @@ mod support;
 
 mod stack;
 
+mod crash;
+mod engine;
 mod kinds;
 mod language;
 mod lifecycle;
 mod local;
+mod main_job;
 mod planner;
 mod reference;
+mod state;
+mod steps;
 mod refresh_calls;

@@ -6,7 +6,9 @@
 //! sees them made again; and destroys everything.
 
 mod compute;
+mod dns;
 mod ec2;
+mod identity;
 mod network;
 
 use std::collections::BTreeSet;
@@ -20,15 +22,18 @@ use serde_json::Value;
 
 use crate::support::Emulator;
 
+/// A change of a stack's text: what is replaced, by what, and the action that is planned.
+pub type Change = (&'static str, &'static str, &'static str);
+
 /// A stack and what is done to it.
 pub struct Case {
     /// Its text; `{u}` stands for something unique.
     pub stack: String,
     /// The resource that the case is about.
     pub address: &'static str,
-    /// Changes to the text, each on top of those before: what is replaced, by what, and the action that is planned.
-    pub changes: Vec<(&'static str, &'static str, &'static str)>,
-    /// Attributes that somebody changes behind the tool's back, by the kind's own update.
+    /// Changes to the text, each on top of those before.
+    pub changes: Vec<Change>,
+    /// Attributes that somebody changes behind the tool's back, by the kind's own update; `{u}` as in the stack.
     pub drifts: Vec<(&'static str, Value)>,
 }
 
@@ -74,6 +79,11 @@ impl Project {
         let head = format!("name = \"{}\"\nregion = \"eu-west-2\"\n", self.name);
         let text = head + &stack.replace("{u}", &self.name);
         std::fs::write(self.path("stack.toml"), text).expect("the stack is written");
+    }
+
+    /// A value with something unique for `{u}`.
+    fn unique(&self, value: &Value) -> Value {
+        serde_json::from_str(&value.to_string().replace("{u}", &self.name)).expect("JSON")
     }
 
     /// A file of the project.
@@ -255,6 +265,7 @@ impl Project {
     }
 
     async fn drift(&self, address: &str, attribute: &str, value: Value) {
+        let value = self.unique(&value);
         let what = format!("{address}.{attribute} = {value}");
         self.change_behind(address, attribute, with_ids(value, &self.state())).await;
         let told = self.has_drift(&what);
