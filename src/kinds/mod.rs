@@ -280,6 +280,7 @@ pub fn spec<A: Serialize + DeserializeOwned + JsonSchema>(name: &'static str, ti
         schema: schema_of::<A>,
         replace_on: &[],
         replace_order: ReplaceOrder::DeleteFirst,
+        rebuilt_around: &[],
         outputs: &[],
         outputs_changed_by_update: &[],
         needs_only_existence: &[],

@@ -330,16 +330,21 @@ impl<'a> Planner<'a, '_> {
         let forced: Vec<&str> =
             action.changes.iter().filter(|c| c.forces_replacement).map(|c| c.path.as_str()).collect();
         let asked = self.inputs.replace.iter().any(|name| action.address.is_within(name));
-        if asked || !forced.is_empty() {
+        let delete_first_below: Vec<&Address> = action
+            .depends_on
+            .iter()
+            .map(|(address, _)| address)
+            .filter(|address| self.known.get(address.as_str()).is_some_and(|known| known.replaced_delete_first))
+            .collect();
+        let around = delete_first_below.iter().find(|address| spec.rebuilt_around.contains(&address.kind()));
+        if asked || !forced.is_empty() || around.is_some() {
             action.action = Verb::Replace;
-            action.reason = match forced.as_slice() {
-                [] => "you asked for it".to_owned(),
-                paths => format!("{} cannot be changed in place", list(paths)),
+            action.reason = match (forced.as_slice(), around) {
+                ([], Some(address)) if !asked => format!("{address} cannot go while this uses it"),
+                ([], _) => "you asked for it".to_owned(),
+                (paths, _) => format!("{} cannot be changed in place", list(paths)),
             };
-            let delete_first_below = action
-                .depends_on
-                .iter()
-                .any(|(address, _)| self.known.get(address.as_str()).is_some_and(|known| known.replaced_delete_first));
+            let delete_first_below = !delete_first_below.is_empty();
             // Two of one unique name cannot exist at once.
             let name_stays =
                 spec.naming.is_some_and(|naming| !action.changes.iter().any(|c| c.path == naming.attribute));

@@ -14,6 +14,6 @@ mod local;
 mod main_job;
 mod planner;
 mod reference;
+mod refresh_calls;
 mod state;
 mod steps;
-mod refresh_calls;

@@ -173,7 +173,9 @@ async fn the_stack_of_the_first_minutes_is_applied_edited_and_destroyed() {
     assert!(applied.contains("Plan: 25 to create.\n"), "{applied}");
     assert!(applied.contains("Done: 25 created in "), "{applied}");
     let outputs = applied.rsplit("\nOutputs:\n").next().expect("outputs");
-    for expected in ["cluster             = \"ecs-poc-main\"", "vpc_id              = \"vpc-", "nat_public_ips      = [\""] {
+    for expected in
+        ["cluster             = \"ecs-poc-main\"", "vpc_id              = \"vpc-", "nat_public_ips      = [\""]
+    {
         assert!(outputs.contains(expected), "{expected} is among the outputs:\n{outputs}");
     }
     assert_eq!(project.succeeds(&["output", "ecs-poc", "cluster"]), "ecs-poc-main\n");
@@ -183,9 +185,17 @@ async fn the_stack_of_the_first_minutes_is_applied_edited_and_destroyed() {
     // A larger instance, one more tag, a third zone, and one more thing the service may do.
     let stack = "stacks/ecs-poc.toml";
     project.edit(stack, "instance_type = \"t3.small\"", "instance_type = \"t3.medium\"");
-    project.edit(stack, "retention_days = \"${vars.log_days}\"", "retention_days = \"${vars.log_days}\"\ntags = { Team = \"web\" }");
+    project.edit(
+        stack,
+        "retention_days = \"${vars.log_days}\"",
+        "retention_days = \"${vars.log_days}\"\ntags = { Team = \"web\" }",
+    );
     project.edit(stack, "b = \"172.24.1.0/24\" }", "b = \"172.24.1.0/24\", c = \"172.24.4.0/24\" }");
-    project.edit("policies/task.json", "\"ssm:GetParameters\",", "\"ssm:GetParameters\",\n        \"ssm:GetParameterHistory\",");
+    project.edit(
+        "policies/task.json",
+        "\"ssm:GetParameters\",",
+        "\"ssm:GetParameters\",\n        \"ssm:GetParameterHistory\",",
+    );
     let output = project.run(&["plan", "ecs-poc", "--detailed-exitcode"]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
     insta::assert_snapshot!(project.without_ids("ecs-poc", &text(&output.stdout)));
@@ -218,7 +228,10 @@ async fn the_other_shipped_stacks_stand_beside_each_other_and_go() {
     // And an environment, with a state and names of its own.
     project.succeeds(&["apply", "ecs-poc", "--env", "staging"]);
     project.succeeds(&["plan", "ecs-poc", "--env", "staging", "--detailed-exitcode"]);
-    assert!(project.succeeds(&["plan", "ecs-poc"]).contains("Plan: 25 to create.\n"), "an environment is not the stack");
+    assert!(
+        project.succeeds(&["plan", "ecs-poc"]).contains("Plan: 25 to create.\n"),
+        "an environment is not the stack"
+    );
     for stack in ["minimal", "production-network"] {
         project.succeeds(&["destroy", stack]);
     }

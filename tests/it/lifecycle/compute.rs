@@ -288,7 +288,7 @@ providers = ["main"]
     let mut steps = vec![
         one(
             "# more",
-            &leak(format!("{scaling}\n{protected}\n# more")),
+            format!("{scaling}\n{protected}\n# more").leak(),
             "update",
             "capacity_provider.main.managed_scaling",
         ),
@@ -310,23 +310,23 @@ providers = ["main"]
         Step::Gone(&["cluster_capacity.main", "capacity_provider.main", "autoscaling_group.main"]),
         one("\"main\" # of the capacity", "\"other\" # of the capacity", "replace", "cluster_capacity.main.cluster"),
         Step::Gone(&["cluster_capacity.main", "cluster.other"]),
+        // A provider cannot go while a cluster has it: that is made anew around it.
+        Step::Change(
+            vec![("\"main\" # of the provider", "\"other\"")],
+            vec![("replace", "capacity_provider.main.autoscaling_group"), ("replace", "cluster_capacity.main")],
+        ),
+        one("{u}-capacity", "{u}-again", "replace", "capacity_provider.main.name"),
         many(
             &[(spread, ""), ("providers = [\"main\", \"FARGATE\"]", "providers = [\"FARGATE\"]")],
             "update",
             &["cluster_capacity.main.providers"],
         ),
-        one("\"main\" # of the provider", "\"other\"", "replace", "capacity_provider.main.autoscaling_group"),
-        one("{u}-capacity", "{u}-again", "replace", "capacity_provider.main.name"),
     ];
     if emulator == Emulator::Ministack {
         // moto's UpdateCapacityProvider leaves out draining.
         steps.insert(5, one("# more", "managed_draining = false", "update", "capacity_provider.main.managed_draining"));
     }
     tell(emulator, &stack, steps).await;
-}
-
-fn leak(text: String) -> &'static str {
-    text.leak()
 }
 
 /// What is only looked up: it is no change by itself, and what hangs on it follows when it moves.

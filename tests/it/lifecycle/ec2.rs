@@ -79,7 +79,7 @@ tags    = { Of = "table" }
         // The table's route leads to another gateway then.
         Step::Gone(&["nat_gateway.main"]),
         Step::Gone(&["route_table.main", "internet_gateway.spare", "elastic_ip.nat"]),
-        one("[elastic_ip.nat]", "[elastic_ip.nat]\npool = \"ipv4pool-ec2-012345\"", "update", "elastic_ip.nat.pool"),
+        one("[elastic_ip.nat]", "[elastic_ip.nat]\npool = \"ipv4pool-ec2-012345\"", "replace", "elastic_ip.nat.pool"),
         Step::Change(
             vec![("\"main\" # of the table", "\"other\""), (all, ""), ("subnets = [\"b\"]", "")],
             vec![("replace", "route_table.main.vpc")],
@@ -340,7 +340,7 @@ tags       = { Team = "a" }
 "#;
     let mut steps = vec![
         one("Team = \"a\"", "Team = \"b\"", "update", "key_pair.ops.tags.Team"),
-        one("tags  ", "name = \"{u}-ops\"\ntags ", "replace", "key_pair.ops.name"),
+        one("tags  ", "name = \"{u}-other\"\ntags ", "replace", "key_pair.ops.name"),
         one("HR4f me", "HR4e me", "replace", "key_pair.ops.public_key"),
         Step::Gone(&["key_pair.ops"]),
     ];
