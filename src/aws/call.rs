@@ -85,13 +85,7 @@ impl Calls {
         self.send(action, Side::Write, Again::OnlyIfRefused, send).await
     }
 
-    async fn send<T, E, F, Fut>(
-        &self,
-        action: &'static str,
-        side: Side,
-        again: Again,
-        send: F,
-    ) -> Result<T, CloudError>
+    async fn send<T, E, F, Fut>(&self, action: &'static str, side: Side, again: Again, send: F) -> Result<T, CloudError>
     where
         T: Send + 'static,
         F: Fn() -> Fut + Sync,
