@@ -18,7 +18,7 @@ use super::event::{Event, Report, StepName};
 use super::ledger::Ledger;
 use crate::cloud::{
     Cloud, CloudError, CreateRequest, Created, ErrorClass, FIRST_PAUSE, Known, Lost, Observed, Phase, Progress,
-    UpdateRequest, VISIBILITY, longer,
+    UpdateRequest, longer,
 };
 use crate::graph::{Address, Attributes, Need, Reference, template};
 use crate::plan::{Action, Mode, Plan, StepKind, Steps, Verb};
@@ -527,7 +527,7 @@ impl<'a> Run<'a> {
                 let again = self.cloud.spec(&self.action(step).kind).is_some_and(|spec| spec.identity.is_idempotent());
                 let progressing = &mut self.steps_state[step];
                 // It may be there and not be shown yet; made again now, there would be two.
-                if again || progressing.lost_at.is_none_or(|at| at.elapsed() >= VISIBILITY) {
+                if again || progressing.lost_at.is_none_or(|at| at.elapsed() >= self.cloud.visibility()) {
                     progressing.stage = Stage::Create;
                 }
                 self.pause(step);

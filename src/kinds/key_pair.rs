@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{Actions, Kind, Tags, canonical, ec2, gone_is_fine, in_order, spec, text, typed, untyped};
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, UpdateRequest};
-use crate::graph::{Attributes, KindSpec, Naming, Problem, template};
+use crate::graph::{Attributes, KindSpec, Naming, Problem, ReplaceOrder, template};
 
 /// The longest name ("ImportKeyPair").
 const LONGEST: usize = 255;
@@ -50,6 +50,7 @@ impl Kind for KeyPairKind {
         KindSpec {
             replace_on: &["name", "public_key"],
             outputs: &["fingerprint"],
+            replace_order: ReplaceOrder::CreateFirst,
             naming: Some(Naming { attribute: "name", longest: LONGEST }),
             canonical: |attributes| {
                 let attributes = canonical::<KeyPair>(attributes)?;

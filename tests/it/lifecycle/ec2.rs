@@ -79,7 +79,7 @@ tags    = { Of = "table" }
         // The table's route leads to another gateway then.
         Step::Gone(&["nat_gateway.main"]),
         Step::Gone(&["route_table.main", "internet_gateway.spare", "elastic_ip.nat"]),
-        one("[elastic_ip.nat]", "[elastic_ip.nat]\npool = \"ipv4pool-ec2-012345\"", "update", "elastic_ip.nat.pool"),
+        one("[elastic_ip.nat]", "[elastic_ip.nat]\npool = \"ipv4pool-ec2-012345\"", "replace", "elastic_ip.nat.pool"),
         Step::Change(
             vec![("\"main\" # of the table", "\"other\""), (all, ""), ("subnets = [\"b\"]", "")],
             vec![("replace", "route_table.main.vpc")],
@@ -150,7 +150,6 @@ ingress = [{ ports = 8080, from = ["web"] }, { ports = "9000-9010", from = ["web
             vec![("\"{u}-front\"", "\"{u}-again\""), ("\"The web\"", "\"The front\"")],
             vec![("replace", "security_group.web.description"), ("update", "security_group.app.ingress")],
         ),
-        one("description = \"The front\"", "", "replace", "security_group.web.description"),
         Step::Gone(&["security_group.app", "security_group.web"]),
         many(
             &[("vpc         = \"main\"", "vpc = \"other\""), ("vpc     = \"main\"", "vpc = \"other\"")],
@@ -341,8 +340,8 @@ tags       = { Team = "a" }
 "#;
     let mut steps = vec![
         one("Team = \"a\"", "Team = \"b\"", "update", "key_pair.ops.tags.Team"),
-        one("tags  ", "name = \"{u}-ops\"\ntags ", "replace", "key_pair.ops.name"),
-        one("AAEC", "AQEC", "replace", "key_pair.ops.public_key"),
+        one("tags  ", "name = \"{u}-other\"\ntags ", "replace", "key_pair.ops.name"),
+        one("HR4f me", "HR4e me", "replace", "key_pair.ops.public_key"),
         Step::Gone(&["key_pair.ops"]),
     ];
     // ministack keeps no tags of key pairs.

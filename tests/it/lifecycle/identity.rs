@@ -49,7 +49,8 @@ logs = { Version = "2012-10-17", Statement = [{ Effect = "Allow", Action = "logs
     if emulator == Emulator::Moto {
         changes.push(("# boundary", "boundary = \"bound\"", "update"));
         changes.push(("boundary = \"bound\"", "boundary = \"PowerUserAccess\"", "update"));
-        changes.push(("boundary = \"PowerUserAccess\"", "", "update"));
+        changes.push(("boundary = \"PowerUserAccess\"", "# boundary", "update"));
+        changes.push(("# boundary", "boundary = \"PowerUserAccess\"", "update"));
     }
     changes.extend([
         ("# name", "path = \"/ecs/\"\nname = \"{u}-one\"", "replace"),
@@ -62,7 +63,7 @@ logs = { Version = "2012-10-17", Statement = [{ Effect = "Allow", Action = "logs
         (
             "policies",
             json!({
-                "logs": "{\"Version\":\"2012-10-17\",\"Statement\":[]}",
+                "logs": "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Action\":\"iam:*\",\"Resource\":\"*\"}]}",
                 "more": "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Action\":\"*\",\"Resource\":\"*\"}]}",
             }),
         ),
@@ -73,7 +74,8 @@ logs = { Version = "2012-10-17", Statement = [{ Effect = "Allow", Action = "logs
         ("tags", json!({ "Owner": "somebody" })),
     ];
     if emulator == Emulator::Moto {
-        drifts.push(("boundary", json!("PowerUserAccess")));
+        drifts.push(("boundary", json!("ReadOnlyAccess")));
+        drifts.push(("boundary", json!(null)));
     }
     run(emulator, Case { stack: stack.into(), address: "role.web", changes, drifts }).await;
 }
@@ -113,15 +115,23 @@ managed_policies = ["read"]
     run(emulator, Case { stack: stack.into(), address: "policy.read", changes, drifts }).await;
 }
 
-/// IAM cannot change the description of a policy, and two policies cannot share a name: made anew, the old one goes
-/// first, or the new one has a name of its own.
+/// IAM cannot change the description of a policy, and two cannot share a name: the old one goes first, and its role gets
+/// the new one. The same holds for a role of another path, and its instance profile.
 async fn policy_description(emulator: Emulator) {
     let stack = r#"
 [policy.read]
 description = "Reads"
 document = { Version = "2012-10-17", Statement = [{ Effect = "Allow", Action = "s3:GetObject", Resource = "*" }] }
+
+[role.web]
+service = "ec2.amazonaws.com"
+managed_policies = ["read", "AmazonSSMManagedInstanceCore"]
+
+[instance_profile.web]
+role = "web"
 "#;
-    let changes = vec![("\"Reads\"", "\"Reads objects\"", "replace")];
+    let changes =
+        vec![("\"Reads\"", "\"Reads objects\"", "replace"), ("service =", "path = \"/ecs/\"\nservice =", "no change")];
     run(emulator, Case { stack: stack.into(), address: "policy.read", changes, drifts: vec![] }).await;
 }
 

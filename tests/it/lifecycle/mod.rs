@@ -6,10 +6,12 @@
 //! sees them made again; and destroys everything.
 
 mod compute;
+mod constructs;
 mod dns;
 mod ec2;
 mod identity;
 mod network;
+mod workflow;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -93,22 +95,27 @@ impl Project {
 
     /// Runs a verb on the stack.
     pub fn run(&self, arguments: &[&str]) -> Output {
+        let (verb, rest) = arguments.split_first().expect("a verb");
+        let mut command = self.command();
+        command.args(verb.split(' ')).args(["stack.toml", "--cloud", "aws"]).args(rest);
+        command.output().expect("the binary runs")
+    }
+
+    /// The binary in the project's folder, with the emulator as AWS.
+    pub fn command(&self) -> Command {
         let how = self.emulator.connect();
         let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
-        let (verb, rest) = arguments.split_first().expect("a verb");
         command
             .current_dir(self.folder.path())
             .env_clear()
             .env("HOME", self.folder.path())
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test")
-            .env("AWS_ENDPOINT_URL", how.endpoint.as_deref().expect("an endpoint"))
-            .args([verb, "stack.toml", "--cloud", "aws"])
-            .args(rest);
+            .env("AWS_ENDPOINT_URL", how.endpoint.as_deref().expect("an endpoint"));
         for (service, endpoint) in &how.endpoints {
             command.env(format!("AWS_ENDPOINT_URL_{}", service.to_uppercase()), endpoint);
         }
-        command.output().expect("the binary runs")
+        command
     }
 
     /// Runs a verb that must succeed; gives its stdout.
@@ -129,6 +136,20 @@ impl Project {
     /// The plan as JSON.
     pub fn plan(&self) -> Value {
         serde_json::from_str(&self.succeeds(&["plan", "--json"])).expect("the plan is JSON")
+    }
+
+    /// What the next apply would do, as `action address`.
+    pub fn planned(&self, arguments: &[&str]) -> BTreeSet<String> {
+        let plan: Value =
+            serde_json::from_str(&self.succeeds(&[&["plan", "--json"], arguments].concat())).expect("JSON");
+        let actions = plan["actions"].as_array().expect("actions").iter();
+        let text = |one: &Value, key: &str| one[key].as_str().unwrap_or_default().to_owned();
+        actions.map(|one| format!("{} {}", text(one, "action"), text(one, "address"))).collect()
+    }
+
+    /// The ids of everything in the state, by address.
+    pub fn ids(&self) -> std::collections::BTreeMap<String, String> {
+        self.state().resources.into_iter().map(|(address, entry)| (address.to_string(), entry.id)).collect()
     }
 
     /// The state on disk.
@@ -187,7 +208,8 @@ impl Project {
     }
 }
 
-fn text(bytes: &[u8]) -> String {
+/// Output as text.
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -252,6 +274,10 @@ impl Project {
         let plan = self.plan();
         for (action, attribute) in planned {
             let (address, name) = split(attribute);
+            if *action == "no change" {
+                assert!(action_of(&plan, address).is_none(), "{edits:?} changes nothing of {address}:\n{plan:#}");
+                continue;
+            }
             let found = action_of(&plan, address).unwrap_or_else(|| panic!("{address} is in the plan: {plan:#}"));
             assert_eq!(found["action"], *action, "{edits:?} is planned for {address}:\n{plan:#}");
             let of_name =
