@@ -162,7 +162,10 @@ struct Run<'a> {
     /// Steps that may start: the longest remaining way first, then the earliest in the plan.
     ready: BinaryHeap<(u64, std::cmp::Reverse<usize>)>,
     flights: FuturesUnordered<Flight<'a>>,
+    /// Calls under way that hold a slot.
     in_call: usize,
+    /// Questions under way whether something is settled; they hold none.
+    in_poll: usize,
     next_intent: u64,
     report: Report,
     stop: Stop,
@@ -190,6 +193,7 @@ pub async fn execute(execution: Execution<'_>) -> Result<Report, StateError> {
         steps,
         flights: FuturesUnordered::new(),
         in_call: 0,
+        in_poll: 0,
         next_intent,
         report: Report::default(),
         stop: *stop.borrow_and_update(),
@@ -204,8 +208,9 @@ pub async fn execute(execution: Execution<'_>) -> Result<Report, StateError> {
         let launched = run.launch();
         run.ledger.sync()?;
         run.flights.extend(launched);
-        // Once the user stops, pauses and waits are not sat out.
-        let nothing_under_way = run.flights.is_empty() || (run.stop == Stop::Gently && run.in_call == 0);
+        // Once the user stops, pauses are not sat out.
+        let only_pauses = run.in_call == 0 && run.in_poll == 0;
+        let nothing_under_way = run.flights.is_empty() || (run.stop == Stop::Gently && only_pauses);
         if nothing_under_way || run.stop == Stop::Now {
             break;
         }
@@ -223,8 +228,10 @@ pub async fn execute(execution: Execution<'_>) -> Result<Report, StateError> {
         };
         let asked = *stop.borrow_and_update();
         if asked > run.stop {
+            if run.stop == Stop::No {
+                (run.emit)(Event::Stopping { in_flight: run.in_call + run.in_poll });
+            }
             run.stop = asked;
-            (run.emit)(Event::Stopping { in_flight: run.in_call });
         }
         let mut answer = first;
         while let Some((step, what)) = answer {
@@ -267,8 +274,8 @@ impl<'a> Run<'a> {
         let mut kept = Vec::new();
         while self.stop != Stop::Now && self.in_call < self.options.slots {
             let Some((weight, std::cmp::Reverse(step))) = self.ready.pop() else { break };
-            // Once the user stops, only what has begun to be made is brought to its end.
-            if self.stop != Stop::No && self.steps_state[step].stage != Stage::Finish {
+            // Once the user stops, only what has begun to be made is brought to its end, as far as nothing is waited for.
+            if self.stop != Stop::No && !matches!(self.steps_state[step].stage, Stage::Finish | Stage::Poll(_)) {
                 kept.push((weight, std::cmp::Reverse(step)));
                 continue;
             }
@@ -287,8 +294,9 @@ impl<'a> Run<'a> {
             }
             if let Some(flight) = self.send(step) {
                 self.steps_state[step].under_way = true;
-                if !matches!(self.steps_state[step].stage, Stage::Poll(_)) {
-                    self.in_call += 1;
+                match self.steps_state[step].stage {
+                    Stage::Poll(_) => self.in_poll += 1,
+                    _ => self.in_call += 1,
                 }
                 launched.push(flight);
             }
@@ -506,8 +514,9 @@ impl<'a> Run<'a> {
         let stage = self.steps_state[step].stage;
         if self.steps_state[step].under_way && !matches!(answer, Answer::Awake) {
             self.steps_state[step].under_way = false;
-            if !matches!(stage, Stage::Poll(_)) {
-                self.in_call -= 1;
+            match stage {
+                Stage::Poll(_) => self.in_poll -= 1,
+                _ => self.in_call -= 1,
             }
         }
         match answer {

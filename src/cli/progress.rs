@@ -30,6 +30,7 @@ pub enum Progress {
 /// Bars on a terminal.
 pub struct Live {
     bars: MultiProgress,
+    spacer: ProgressBar,
     total: ProgressBar,
     running: Vec<Running>,
     colors: bool,
@@ -56,6 +57,12 @@ impl Progress {
         let steps: u64 = plan.changing().map(|a| if a.action == Verb::Replace { 2 } else { 1 }).sum();
         let colors = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
         let bars = MultiProgress::new();
+        // The terminal's echo of Ctrl-C moves the cursor down, and then the topmost line is left behind: an empty one.
+        let spacer = bars.add(ProgressBar::new_spinner());
+        if let Ok(style) = ProgressStyle::with_template("{msg}") {
+            spacer.set_style(style);
+        }
+        spacer.set_message(" ");
         let total = bars.add(ProgressBar::new(steps));
         let template =
             if colors { "[{bar:20.green/dim}] {pos}/{len} {elapsed:.dim}" } else { "[{bar:20}] {pos}/{len} {elapsed}" };
@@ -64,8 +71,9 @@ impl Progress {
         }
         if steps == 0 {
             total.finish_and_clear();
+            spacer.finish_and_clear();
         }
-        Self::Live(Live { bars, total, running: Vec::new(), colors })
+        Self::Live(Live { bars, spacer, total, running: Vec::new(), colors })
     }
 
     /// Shows an event.
@@ -91,6 +99,7 @@ impl Progress {
         if let Self::Live(live) = self {
             live.running.iter().filter_map(|step| step.bar.as_ref()).for_each(ProgressBar::finish_and_clear);
             live.total.finish_and_clear();
+            live.spacer.finish_and_clear();
         }
     }
 }
@@ -108,9 +117,10 @@ fn line(event: &Event) -> Option<String> {
             format!("{} {address}: {} failed: {error}", style::bad("✗"), step_words(*step).0)
         }
         Event::Skipped { .. } => return None,
+        Event::Stopping { in_flight: 0 } => style::note("stopping: no call is under way"),
         Event::Stopping { in_flight } => {
             let calls = super::render::plural(*in_flight, "call", "calls");
-            style::note(&format!("stopping: {calls} under way are finished; interrupt again to leave at once"))
+            style::note(&format!("stopping: waiting for {calls} under way; interrupt again to leave at once"))
         }
     })
 }

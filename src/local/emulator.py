@@ -49,6 +49,8 @@ def serve_moto(listener, ecs):
             accept_services_of(ecs)
         if service == "autoscaling":
             complete_groups()
+        if service == "ec2":
+            complete_endpoints()
         return create_backend_app(service)
 
     host, port = listener.getsockname()
@@ -174,6 +176,24 @@ def complete_groups():
         cancel_instance_refresh,
     ):
         setattr(AutoScalingResponse, action.__name__, action)
+
+
+def complete_endpoints():
+    """Lets a gateway endpoint of moto have its route in each of its tables: one that lacks it is never deleted."""
+    from moto.ec2.models.vpcs import VPCEndPoint
+
+    modify = VPCEndPoint.modify
+
+    def modify_with_routes(self, *changes):
+        before = set(self.route_table_ids)
+        modify(self, *changes)
+        after, prefixes = set(self.route_table_ids), self.destination_prefix_list_id
+        for table in after - before if prefixes else ():
+            self.ec2_backend.create_route(table, None, gateway_id=self.id, destination_prefix_list_id=prefixes)
+        for table in before - after if prefixes else ():
+            self.ec2_backend.delete_route(table, prefixes)
+
+    VPCEndPoint.modify = modify_with_routes
 
 
 def serve_ministack(listener):

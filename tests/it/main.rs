@@ -7,6 +7,7 @@ mod stack;
 
 mod crash;
 mod engine;
+mod interrupts;
 mod kinds;
 mod language;
 mod lifecycle;
@@ -17,3 +18,4 @@ mod reference;
 mod refresh_calls;
 mod state;
 mod steps;
+mod terminal;

@@ -78,7 +78,8 @@ impl Project {
         Aws::connect(&endpoints.connect("eu-west-2"), "test", None).await.expect("it answers")
     }
 
-    /// What a plan or an apply said, with the address of a resource in the place of its id.
+    /// What a plan or an apply said, with the address of a resource in the place of its id; neighbours in a list, which
+    /// are in the order of their ids, in that of their addresses.
     fn without_ids(&self, stack: &str, text: &str) -> String {
         let folder = fs::read_dir(self.path("state").join(stack)).expect("there is a state").next().expect("one");
         let state = Store::at(&folder.expect("readable").path()).read().expect("it is whole").expect("it is there");
@@ -89,7 +90,10 @@ impl Project {
                 text = text.replace(&entry.id, &format!("<{}>", address.as_str()));
             }
         }
-        text
+        let mut lines: Vec<&str> = text.lines().collect();
+        let is_item = |line: &&str| line.trim_start().starts_with("\"<");
+        lines.chunk_by_mut(|one, other| is_item(one) && is_item(other)).for_each(<[&str]>::sort);
+        lines.join("\n")
     }
 }
 
@@ -124,10 +128,16 @@ async fn inventory(aws: &Aws) -> BTreeSet<String> {
         one.nat_gateway_id().filter(|_| one.state().is_none_or(|state| state.as_str() != "deleted"))
     });
     each!(ec2.describe_addresses(), "elastic IP", addresses, |one| one.allocation_id());
-    each!(ec2.describe_vpc_endpoints(), "endpoint", vpc_endpoints, |one| one.vpc_endpoint_id());
+    each!(ec2.describe_vpc_endpoints(), "endpoint", vpc_endpoints, |one| {
+        one.vpc_endpoint_id().filter(|_| one.state().is_none_or(|state| state.as_str() != "deleted"))
+    });
     each!(ec2.describe_flow_logs(), "flow log", flow_logs, |one| one.flow_log_id());
     each!(ec2.describe_launch_templates(), "launch template", launch_templates, |one| one.launch_template_id());
-    each!(ec2.describe_network_interfaces(), "interface", network_interfaces, |one| one.network_interface_id());
+    // Those of a deleted endpoint outlive it and even their VPC in the emulator.
+    let vpcs: BTreeSet<String> = found.iter().filter_map(|one| one.strip_prefix("VPC: ")).map(str::to_owned).collect();
+    each!(ec2.describe_network_interfaces(), "interface", network_interfaces, |one| {
+        one.network_interface_id().filter(|_| one.vpc_id().is_some_and(|vpc| vpcs.contains(vpc)))
+    });
     for reservation in ec2.describe_instances().send().await.expect("instances").reservations() {
         for instance in reservation.instances() {
             let state = instance.state().and_then(|state| state.name()).map(|name| name.as_str());

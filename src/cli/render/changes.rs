@@ -48,7 +48,7 @@ pub fn changes(changes: &[Change], verb: Verb, indent: &str, text: &mut String) 
         names = column(&rows, NAME, &|row| length(&row.name));
         befores = column(&rows, BEFORE, &|row| row.before.as_deref().map_or(0, length));
         for row in &mut rows {
-            row.broken |= length(&row.line(names, befores)) + indent.len() > WIDTH;
+            row.broken |= is_wide(&format!("{indent}{}", row.line(names, befores)));
         }
     }
     for row in &rows {
@@ -72,14 +72,13 @@ impl Row {
 }
 
 fn row(change: &Change, verb: Verb) -> Row {
-    let before = After::Known { value: change.before.clone() };
     let broken = is_long(&change.before) || is_long(literal(&change.after));
     Row {
         name: change.path.clone(),
         before: Some(value::inline(&change.before)),
         after: value::after(&change.after),
         notes: notes(change, verb),
-        lines: (by_line(&before), by_line(&change.after)),
+        lines: (value_by_line(&change.before), by_line(&change.after)),
         broken,
     }
 }
@@ -142,8 +141,18 @@ fn is_long(value: &Value) -> bool {
     value.as_str().is_some_and(|text| text.trim_end().contains('\n') || length(text) > LONG)
 }
 
+/// Whether a line is too long where it can be broken.
+pub fn is_wide(line: &str) -> bool {
+    length(line) > WIDTH
+}
+
+/// A value as it is now, line by line.
+pub fn value_by_line(value: &Value) -> String {
+    by_line(&After::Known { value: value.clone() })
+}
+
 /// A value line by line: a text as it is, each item of a list or table on a line of its own.
-fn by_line(after: &After) -> String {
+pub fn by_line(after: &After) -> String {
     match (literal(after), value::items(after)) {
         (Value::Null, _) => String::new(),
         (Value::String(text), _) => text.clone(),
@@ -164,7 +173,7 @@ fn notes(change: &Change, verb: Verb) -> String {
 }
 
 /// A line diff with a little context.
-fn lines(before: &str, after: &str, indent: &str, text: &mut String) {
+pub fn lines(before: &str, after: &str, indent: &str, text: &mut String) {
     let diff = TextDiff::from_lines(before, after);
     for (index, group) in diff.grouped_ops(CONTEXT).iter().enumerate() {
         if index > 0 {

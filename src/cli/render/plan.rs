@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::changes::changes;
-use super::{plural, style, value};
+use super::{changes, plural, style, value};
 use crate::plan::{Action, After, Mode, Plan, Summary, Verb};
 
 /// A whole plan.
@@ -62,7 +61,7 @@ pub fn drift(plan: &Plan) -> String {
             continue;
         }
         let _ = writeln!(text, "  {} {}", style::paint(style::CHANGED, "!"), drift.address);
-        changes(&drift.changes, Verb::NoChange, "      ", &mut text);
+        changes::changes(&drift.changes, Verb::NoChange, "      ", &mut text);
     }
     text.push('\n');
     text
@@ -90,7 +89,7 @@ fn resources(plan: &Plan, text: &mut String) {
         let tail = tail(plan, action);
         let mut details = String::new();
         if !is_short(action) {
-            changes(&action.changes, action.action, &indent, &mut details);
+            changes::changes(&action.changes, action.action, &indent, &mut details);
         }
         // What has details stands apart from its neighbours; what has none makes a list.
         if apart || (!details.is_empty() && !text.is_empty() && !text.ends_with("\n\n")) {
@@ -154,13 +153,19 @@ fn outputs(plan: &Plan, text: &mut String) {
             (_, After::Known { value: Value::Null }) => ("-", style::BAD),
             _ => ("~", style::CHANGED),
         };
-        let after = value::dimmed(&value::after(&change.after));
+        let after = value::after(&change.after);
         let moves = match (&change.before, &change.after) {
             (Value::Null, _) => after,
             (before, After::Known { value: Value::Null }) => value::inline(before),
             (before, _) => format!("{} → {after}", value::inline(before)),
         };
-        let _ = writeln!(text, "  {} {name:width$} = {moves}", style::paint(style, sign));
+        let sign = style::paint(style, sign);
+        if changes::is_wide(&format!("    {name:width$} = {moves}")) {
+            let _ = writeln!(text, "  {sign} {name}");
+            changes::lines(&changes::value_by_line(&change.before), &changes::by_line(&change.after), "    ", text);
+        } else {
+            let _ = writeln!(text, "  {sign} {name:width$} = {}", value::dimmed(&moves));
+        }
     }
     text.push('\n');
 }
