@@ -172,7 +172,7 @@ async fn capacity(emulator: Emulator) {
     project.plan_is_empty("the first apply");
     let version = |project: &Project| {
         let state = project.state();
-        state.resources["capacity.main/launch_template.main"].outputs["latest_version"].clone()
+        state.resources["capacity.main/launch_template.instances"].outputs["latest_version"].clone()
     };
     let one = version(&project);
     let before = project.ids();
@@ -187,23 +187,31 @@ async fn capacity(emulator: Emulator) {
         project.plan_is_empty(&format!("{from:?} → {to:?}"));
         nothing_moved(&before, &project);
     };
-    step("t3.small", "t3.medium", &["update launch_template.main", "update autoscaling_group.main"]);
+    step("t3.small", "t3.medium", &["update launch_template.instances", "update autoscaling_group.instances"]);
     let two = version(&project);
     assert_ne!(one, two, "another instance type makes a new version of the launch template");
-    step("max = 2", "max = 4", &["update autoscaling_group.main"]);
-    step("# more", "volume = { size_gib = 50 }", &["update launch_template.main", "update autoscaling_group.main"]);
+    step("max = 2", "max = 4", &["update autoscaling_group.instances"]);
+    step(
+        "# more",
+        "volume = { size_gib = 50 }",
+        &["update launch_template.instances", "update autoscaling_group.instances"],
+    );
     step(
         "size_gib = 50 }",
         "size_gib = 50 }\nspot = true",
-        &["update launch_template.main", "update autoscaling_group.main"],
+        &["update launch_template.instances", "update autoscaling_group.instances"],
     );
-    step("spot = true", "spot = { on_demand_base = 1, on_demand_percent = 20 }", &["update autoscaling_group.main"]);
+    step(
+        "spot = true",
+        "spot = { on_demand_base = 1, on_demand_percent = 20 }",
+        &["update autoscaling_group.instances"],
+    );
     step(
         "{ on_demand_base = 1, on_demand_percent = 20 }\n",
         "false\n",
-        &["update launch_template.main", "update autoscaling_group.main"],
+        &["update launch_template.instances", "update autoscaling_group.instances"],
     );
-    step("max = 4 }", "max = 4 }\ntarget_percent = 80", &["update capacity_provider.main"]);
+    step("max = 4 }", "max = 4 }\ntarget_percent = 80", &["update capacity_provider.instances"]);
 
     let state = project.state();
     project.succeeds(&["destroy", "--yes"]);
