@@ -5,6 +5,7 @@
 //! intents that are ready together become safe in one sync, and so do all outcomes that arrived together.
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -22,7 +23,7 @@ use crate::cloud::{
 };
 use crate::graph::{Address, Attributes, Need, Reference, template};
 use crate::plan::{Action, Mode, Plan, StepKind, Steps, Verb};
-use crate::state::{Entry, Intent, Operation, Record, State, StateError, sha256};
+use crate::state::{Entry, Intent, Operation, Record, State, StateError};
 
 /// How far the user wants to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -107,9 +108,9 @@ struct Progressing {
     lost: u32,
     lost_at: Option<Instant>,
     intent: Option<u64>,
-    request: Option<CreateRequest>,
-    update: Option<UpdateRequest>,
-    known: Option<Known>,
+    request: Option<Arc<CreateRequest>>,
+    update: Option<Arc<UpdateRequest>>,
+    known: Option<Arc<Known>>,
     /// Whether what only needs its existence has been let go.
     exists: bool,
     under_way: bool,
@@ -163,6 +164,8 @@ struct Run<'a> {
     ready: BinaryHeap<(u64, std::cmp::Reverse<usize>)>,
     flights: FuturesUnordered<Flight<'a>>,
     in_call: usize,
+    /// Whether an intent was noted that is not safe yet.
+    must_sync: bool,
     next_intent: u64,
     report: Report,
     stop: Stop,
@@ -190,6 +193,7 @@ pub async fn execute(execution: Execution<'_>) -> Result<Report, StateError> {
         steps,
         flights: FuturesUnordered::new(),
         in_call: 0,
+        must_sync: false,
         next_intent,
         report: Report::default(),
         stop: *stop.borrow_and_update(),
@@ -202,31 +206,35 @@ pub async fn execute(execution: Execution<'_>) -> Result<Report, StateError> {
     }
     loop {
         let launched = run.launch();
-        run.ledger.sync()?;
+        if std::mem::take(&mut run.must_sync) {
+            run.ledger.sync()?;
+        }
         run.flights.extend(launched);
         // Once the user stops, pauses and waits are not sat out.
         let nothing_under_way = run.flights.is_empty() || (run.stop == Stop::Gently && run.in_call == 0);
         if nothing_under_way || run.stop == Stop::Now {
             break;
         }
-        let first = {
+        let mut answer = run.flights.next().now_or_never().flatten();
+        if answer.is_none() {
+            // Nothing is there to be done at once: what is known becomes safe before anything is waited for.
+            run.ledger.sync()?;
             let next = run.flights.next().fuse();
             let stopped = stop.changed().fuse();
             futures_util::pin_mut!(next, stopped);
-            select_biased! {
+            answer = select_biased! {
                 answer = next => answer,
                 changed = stopped => {
                     // A sender that is gone can no longer ask for anything; wait for the calls alone.
-                    if changed.is_err() { run_next(&mut run.flights).await } else { None }
+                    if changed.is_err() { run.flights.next().await } else { None }
                 }
-            }
-        };
+            };
+        }
         let asked = *stop.borrow_and_update();
         if asked > run.stop {
             run.stop = asked;
             (run.emit)(Event::Stopping { in_flight: run.in_call });
         }
-        let mut answer = first;
         while let Some((step, what)) = answer {
             run.answered(step, what);
             answer = run.flights.next().now_or_never().flatten();
@@ -235,10 +243,6 @@ pub async fn execute(execution: Execution<'_>) -> Result<Report, StateError> {
     let mut report = run.finish()?;
     report.elapsed = began.elapsed();
     Ok(report)
-}
-
-async fn run_next<'a>(flights: &mut FuturesUnordered<Flight<'a>>) -> Option<(usize, Answer)> {
-    flights.next().await
 }
 
 impl<'a> Run<'a> {
@@ -331,15 +335,15 @@ impl<'a> Run<'a> {
                     token: (self.options.token)(),
                     attributes: attributes.clone(),
                 };
-                let mut intent = self.intend(action, Operation::Create, &attributes, request.token.clone());
+                let mut intent = self.intend(action, Operation::Create, request.token.clone());
                 intent.attributes = attributes;
                 intent.depends_on = dependencies(action);
                 intent.id = None;
                 let progressing = &mut self.steps_state[step];
                 progressing.intent = Some(intent.number);
-                progressing.request = Some(request);
+                progressing.request = Some(Arc::new(request));
                 progressing.stage = Stage::Create;
-                self.ledger.note(Record::Intent(intent));
+                self.note_intent(intent);
             }
             StepKind::Update => return self.begin_update(step, action),
             StepKind::Delete => {
@@ -347,13 +351,13 @@ impl<'a> Run<'a> {
                 // Of a replacement, the action's outputs are the successor's.
                 let entry = self.ledger.state().entry(&action.address, &id);
                 let outputs = entry.map_or_else(|| action.outputs.clone(), |entry| entry.outputs.clone());
-                let intent = self.intend(action, Operation::Delete, &Attributes::new(), String::new());
+                let intent = self.intend(action, Operation::Delete, String::new());
                 let progressing = &mut self.steps_state[step];
                 progressing.intent = Some(intent.number);
-                progressing.known =
-                    Some(Known { address: action.address.clone(), id, attributes: action.current.clone(), outputs });
+                let (address, attributes) = (action.address.clone(), action.current.clone());
+                progressing.known = Some(Arc::new(Known { address, id, attributes, outputs }));
                 progressing.stage = Stage::Delete;
-                self.ledger.note(Record::Intent(intent));
+                self.note_intent(intent);
             }
             StepKind::Pass | StepKind::Forget => {}
         }
@@ -385,19 +389,16 @@ impl<'a> Run<'a> {
             self.keep(action, after, &action.outputs, &id, true);
             return Ok(false);
         }
-        let intent = self.intend(action, Operation::Update, &after, token.clone());
+        let intent = self.intend(action, Operation::Update, token.clone());
         let progressing = &mut self.steps_state[step];
-        progressing.known = Some(known);
+        progressing.known = Some(Arc::new(known));
         progressing.intent = Some(intent.number);
         if action.unfinished {
-            progressing.request = Some(CreateRequest {
-                address: action.address.clone(),
-                token: token.clone(),
-                attributes: after.clone(),
-            });
+            let (address, attributes) = (action.address.clone(), after.clone());
+            progressing.request = Some(Arc::new(CreateRequest { address, token: token.clone(), attributes }));
         }
         if !changed.is_empty() {
-            progressing.update = Some(UpdateRequest {
+            progressing.update = Some(Arc::new(UpdateRequest {
                 address: action.address.clone(),
                 id,
                 before: action.current.clone(),
@@ -405,24 +406,28 @@ impl<'a> Run<'a> {
                 changed,
                 outputs: action.outputs.clone(),
                 token,
-            });
+            }));
         }
         progressing.stage = if action.unfinished { Stage::Finish } else { Stage::Update };
-        self.ledger.note(Record::Intent(intent));
+        self.note_intent(intent);
         (self.emit)(Event::Started { address: action.address.clone(), step: StepName::Update });
         Ok(true)
     }
 
-    fn intend(&mut self, action: &Action, operation: Operation, attributes: &Attributes, token: String) -> Intent {
+    /// Notes what is about to be sent: it must be safe before it goes.
+    fn note_intent(&mut self, intent: Intent) {
+        self.ledger.note(Record::Intent(intent));
+        self.must_sync = true;
+    }
+
+    fn intend(&mut self, action: &Action, operation: Operation, token: String) -> Intent {
         let number = self.next_intent;
         self.next_intent += 1;
-        let digest = serde_json::to_vec(attributes).map(|bytes| sha256(&bytes)).unwrap_or_default();
         Intent {
             number,
             address: action.address.clone(),
             operation,
             token,
-            digest,
             attributes: Attributes::new(),
             depends_on: Vec::new(),
             id: action.id.clone(),
@@ -469,7 +474,7 @@ impl<'a> Run<'a> {
                 Some(async move { (step, Answer::Created(cloud.create(kind, &request).await)) }.boxed())
             }
             Stage::Find => {
-                let lost = Lost { request: progressing.request.clone()? };
+                let lost = Lost { request: progressing.request.as_deref()?.clone() };
                 Some(async move { (step, Answer::Found(cloud.find(kind, &lost).await)) }.boxed())
             }
             Stage::Finish => {
@@ -648,17 +653,23 @@ impl<'a> Run<'a> {
         if action.action == Verb::Replace && old.is_some_and(|old| old.id != id && !old.read_only) {
             self.ledger.note(Record::Depose { address: action.address.clone() });
         }
-        self.keep(action, request.attributes.clone(), &outputs, &id, false);
-        let progressing = &mut self.steps_state[step];
-        if let Some(number) = progressing.intent.take() {
-            self.ledger.note(Record::Settled { number });
+        if let Some(number) = self.steps_state[step].intent.take() {
+            let (id, outputs) = (id.clone(), outputs.clone());
+            self.ledger.note(Record::Created { number, id, outputs, protect: action.protect });
         }
-        progressing.known =
-            Some(Known { address: action.address.clone(), id, attributes: request.attributes, outputs });
+        let (address, attributes) = (action.address.clone(), request.attributes.clone());
+        self.steps_state[step].known = Some(Arc::new(Known { address, id, attributes, outputs }));
         self.next_stage(step, Stage::Finish);
     }
 
     fn finished(&mut self, step: usize) {
+        let action = self.action(step);
+        if action.unfinished
+            && self.steps_state[step].update.is_none()
+            && let Some(known) = self.steps_state[step].known.clone()
+        {
+            self.keep(action, known.attributes.clone(), &known.outputs, &known.id, false);
+        }
         self.release(step, Need::Existence);
         let next = if self.steps_state[step].update.is_some() { Stage::Update } else { Stage::Poll(Phase::Created) };
         self.next_stage(step, next);
@@ -690,11 +701,11 @@ impl<'a> Run<'a> {
         let action = self.action(step);
         let Some(known) = self.steps_state[step].known.clone() else { return };
         if self.steps.steps[step].kind == StepKind::Delete {
-            self.ledger.note(Record::Remove { address: action.address.clone(), id: known.id });
+            self.ledger.note(Record::Remove { address: action.address.clone(), id: known.id.clone() });
         } else {
-            let mut all = known.outputs;
-            all.extend(outputs);
-            self.keep(action, known.attributes, &all, &known.id, true);
+            let mut outputs = outputs;
+            outputs.retain(|name, value| known.outputs.get(name) != Some(value));
+            self.ledger.note(Record::Ready { address: action.address.clone(), outputs });
         }
         self.settle_intent(step);
         self.done(step);
@@ -736,6 +747,13 @@ impl<'a> Run<'a> {
             return;
         }
         let depends_on = dependencies(action);
+        if action.in_step {
+            if entry.depends_on != depends_on {
+                let entry = Entry { depends_on, ..entry.clone() };
+                self.ledger.note(Record::Put { address: action.address.clone(), entry });
+            }
+            return;
+        }
         let same = entry.depends_on == depends_on
             && entry.attributes.keys().all(|name| action.attributes.contains_key(name))
             && action

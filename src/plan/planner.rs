@@ -1,5 +1,6 @@
 //! The planner: desired, state and observed become actions.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
@@ -99,11 +100,18 @@ impl PlanError {
 
 /// What references to a resource are answered with.
 struct Known<'a> {
-    attributes: Attributes,
-    outputs: Attributes,
+    source: Source<'a>,
     /// Outputs that the planned update changes.
     volatile: &'a [&'a str],
     replaced_delete_first: bool,
+}
+
+/// Where that stands.
+enum Source<'a> {
+    /// In the action planned for it, by index.
+    Action(usize),
+    /// In the state, which is what it will be.
+    Entry(&'a Entry),
 }
 
 struct Planner<'a, 'i> {
@@ -141,6 +149,9 @@ impl<'a> Planner<'a, '_> {
     /// them. `None`: everything.
     fn selection(&self) -> Result<Option<HashSet<Address>>, Vec<PlanError>> {
         let inputs = self.inputs;
+        if inputs.targets.is_empty() && inputs.replace.is_empty() {
+            return Ok(None);
+        }
         let state = || inputs.state.into_iter().flat_map(|state| state.resources.keys());
         let all: BTreeSet<&Address> = inputs.graph.resources().iter().map(|r| &r.address).chain(state()).collect();
         let mut errors = Vec::new();
@@ -189,29 +200,16 @@ impl<'a> Planner<'a, '_> {
         };
         if !selected {
             if let Some(entry) = self.entry(address) {
-                let outputs = with_id(entry.outputs.clone(), &entry.id);
-                self.knows(address, entry.attributes.clone(), outputs, &[], false);
+                self.knows(address, Source::Entry(entry), &[], false);
             }
             return;
         }
+        if self.is_in_step(resource, spec) {
+            self.unchanged(resource, spec);
+            return;
+        }
         let Some(attributes) = self.resolved(resource, spec) else { return };
-        let mut action = Action {
-            address: address.clone(),
-            kind: spec.name.to_owned(),
-            action: Verb::NoChange,
-            reason: String::new(),
-            changes: Vec::new(),
-            create_first: false,
-            attributes,
-            current: Attributes::new(),
-            outputs: Attributes::new(),
-            id: None,
-            unfinished: false,
-            deposed: false,
-            protect: resource.protect,
-            depends_on: inputs.graph.dependencies(address).into_iter().map(|(a, n)| (a.clone(), n)).collect(),
-            depended_on: Vec::new(),
-        };
+        let mut action = self.action(resource, spec, attributes);
         if refresh::is_read_only(resource, |kind| (inputs.specs)(kind)) {
             self.read(resource, action);
             return;
@@ -270,25 +268,136 @@ impl<'a> Planner<'a, '_> {
 
     /// What a reference stands for, if that is known before the apply.
     fn answer(&self, reference: &Reference) -> Option<Value> {
-        let known = self.known.get(reference.target.as_str())?;
-        if let Some(value) = known.attributes.get(&reference.attribute) {
-            return template::literal(value);
+        match self.known_value(&reference.target, &reference.attribute)? {
+            Cow::Borrowed(desired) => template::literal(desired),
+            Cow::Owned(literal) => Some(literal),
         }
-        if known.volatile.contains(&reference.attribute.as_str()) {
+    }
+
+    /// What an attribute of a resource will be: borrowed where it stands in the desired space, owned where it is literal.
+    fn known_value(&self, target: &str, attribute: &str) -> Option<Cow<'_, Value>> {
+        let known = self.known.get(target)?;
+        let (attributes, outputs, id) = match known.source {
+            Source::Action(index) => (&self.actions[index].attributes, &self.actions[index].outputs, None),
+            Source::Entry(entry) => {
+                if let Some(value) = entry.attributes.get(attribute) {
+                    return Some(Cow::Owned(value.clone()));
+                }
+                (&entry.attributes, &entry.outputs, Some(&entry.id))
+            }
+        };
+        if let Some(value) = attributes.get(attribute) {
+            return Some(Cow::Borrowed(value));
+        }
+        if known.volatile.contains(&attribute) {
             return None;
         }
-        known.outputs.get(&reference.attribute).cloned()
+        match id {
+            Some(id) if attribute == "id" => Some(Cow::Owned(Value::from(id.as_str()))),
+            _ => outputs.get(attribute).cloned().map(Cow::Owned),
+        }
+    }
+
+    /// Whether a reference will be answered with this literal value.
+    fn is_answered_with(&self, inner: &str, literal: &Value) -> bool {
+        let Some((target, attribute)) = inner.trim().rsplit_once('.') else { return false };
+        let Some(known) = self.known.get(target) else { return false };
+        let Source::Entry(entry) = known.source else { return false };
+        match entry.attributes.get(attribute) {
+            Some(value) => value == literal,
+            None if attribute == "id" => *literal == *entry.id,
+            None => entry.outputs.get(attribute) == Some(literal),
+        }
+    }
+
+    /// Whether a desired value will be this literal one. Where that takes more than a comparison the answer is no, and the
+    /// resource is looked at closely.
+    fn becomes(&self, desired: &Value, literal: &Value) -> bool {
+        match (desired, literal) {
+            (Value::String(text), _) if text.contains("${") => {
+                // The common template: one reference and nothing else. A list would be spliced.
+                let inner = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+                inner
+                    .is_some_and(|inner| !inner.contains(['$', '{', '}', ':']) && self.is_answered_with(inner, literal))
+            }
+            (Value::Array(a), Value::Array(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| !b.is_array() && self.becomes(a, b))
+            }
+            (Value::Object(a), Value::Object(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|((ka, a), (kb, b))| ka == kb && self.becomes(a, b))
+            }
+            _ => desired == literal,
+        }
+    }
+
+    /// Whether a resource is plainly what the stack says: in the state, in the cloud, and nothing it depends on moves. This
+    /// settles most resources of most plans without copying anything.
+    fn is_in_step(&self, resource: &Resource, spec: &KindSpec) -> bool {
+        let inputs = self.inputs;
+        let Some(entry) = self.entry(&resource.address) else { return false };
+        let asked = || inputs.replace.iter().any(|name| resource.address.is_within(name));
+        if entry.read_only || !entry.complete || entry.protect != resource.protect || spec.is_lookup() {
+            return false;
+        }
+        if resource.existing.is_some() || resource.attributes.len() != entry.attributes.len() || asked() {
+            return false;
+        }
+        let mut attributes = resource.attributes.iter().zip(&entry.attributes);
+        if !attributes.all(|((name, desired), (known, literal))| name == known && self.becomes(desired, literal)) {
+            return false;
+        }
+        match inputs.observed.map(|observed| observed.resources.get(&resource.address)) {
+            None | Some(None) => true,
+            Some(Some(Seen::Gone)) => false,
+            Some(Some(Seen::Present(observed))) => {
+                observed.outputs.iter().all(|(name, value)| entry.outputs.get(name) == Some(value))
+                    && observed.attributes.iter().all(|(name, value)| diff::is_as_known(spec, entry, name, value))
+            }
+        }
+    }
+
+    /// The action of a resource that is as it should be; what it is stands in the state.
+    fn unchanged(&mut self, resource: &'a Resource, spec: &KindSpec) {
+        let Some(entry) = self.entry(&resource.address) else { return };
+        self.knows(&resource.address, Source::Entry(entry), &[], false);
+        let mut action = self.action(resource, spec, Attributes::new());
+        action.id = Some(entry.id.clone());
+        action.in_step = true;
+        action.depended_on.clone_from(&entry.depends_on);
+        self.actions.push(action);
+    }
+
+    /// An action that does nothing yet.
+    fn action(&self, resource: &Resource, spec: &KindSpec, attributes: Attributes) -> Action {
+        let dependencies = self.inputs.graph.dependencies(&resource.address);
+        Action {
+            address: resource.address.clone(),
+            kind: spec.name.to_owned(),
+            action: Verb::NoChange,
+            reason: String::new(),
+            changes: Vec::new(),
+            create_first: false,
+            attributes,
+            current: Attributes::new(),
+            outputs: Attributes::new(),
+            id: None,
+            unfinished: false,
+            deposed: false,
+            in_step: false,
+            protect: resource.protect,
+            depends_on: dependencies.into_iter().map(|(address, need)| (address.clone(), need)).collect(),
+            depended_on: Vec::new(),
+        }
     }
 
     fn knows(
         &mut self,
         address: &'a Address,
-        attributes: Attributes,
-        outputs: Attributes,
+        source: Source<'a>,
         volatile: &'a [&'a str],
         replaced_delete_first: bool,
     ) {
-        self.known.insert(address.as_str(), Known { attributes, outputs, volatile, replaced_delete_first });
+        self.known.insert(address.as_str(), Known { source, volatile, replaced_delete_first });
     }
 
     fn read(&mut self, resource: &'a Resource, mut action: Action) {
@@ -314,7 +423,7 @@ impl<'a> Planner<'a, '_> {
             },
         }
         action.reason = "it is only read".into();
-        self.knows(address, action.attributes.clone(), action.outputs.clone(), &[], false);
+        self.knows(address, Source::Action(self.actions.len()), &[], false);
         self.actions.push(action);
     }
 
@@ -322,7 +431,7 @@ impl<'a> Planner<'a, '_> {
         action.action = Verb::Create;
         action.reason = reason.to_owned();
         action.changes = diff::changes(spec, &action.attributes, None, &Attributes::new());
-        self.foresee(spec, &mut action, false);
+        self.foresee(spec, action, false);
     }
 
     fn existing(&mut self, spec: &'a KindSpec, entry: &Entry, mut action: Action) {
@@ -346,7 +455,7 @@ impl<'a> Planner<'a, '_> {
             action.create_first = spec.replace_order == ReplaceOrder::CreateFirst && !name_stays && !delete_first_below;
             self.protected(&action.address, entry.protect || action.protect, "replace");
             let delete_first = !action.create_first;
-            self.foresee(spec, &mut action, delete_first);
+            self.foresee(spec, action, delete_first);
             return;
         }
         if !action.changes.is_empty() || action.unfinished || entry.protect != action.protect {
@@ -361,37 +470,28 @@ impl<'a> Planner<'a, '_> {
                 "the stack changed".into()
             };
             let volatile = if action.changes.is_empty() { &[] } else { spec.outputs_changed_by_update };
-            let (attributes, outputs) = (action.attributes.clone(), action.outputs.clone());
-            self.remember(&action.address, attributes, outputs, volatile, false);
+            self.push(action, volatile, false);
         } else {
-            let (attributes, outputs) = (action.attributes.clone(), action.outputs.clone());
-            self.remember(&action.address, attributes, outputs, &[], false);
+            self.push(action, &[], false);
         }
-        self.actions.push(action);
     }
 
     /// Notes what a resource that is made will be like, as far as that can be foreseen.
-    fn foresee(&mut self, spec: &'a KindSpec, action: &mut Action, delete_first: bool) {
+    fn foresee(&mut self, spec: &'a KindSpec, mut action: Action, delete_first: bool) {
         action.outputs = (spec.predict)(&action.attributes, self.inputs.scope)
             .into_iter()
             .filter_map(|(name, value)| Some((name, template::literal(&value)?)))
             .collect();
-        self.remember(&action.address, action.attributes.clone(), action.outputs.clone(), &[], delete_first);
-        self.actions.push(action.clone());
+        self.push(action, &[], delete_first);
     }
 
-    fn remember(
-        &mut self,
-        address: &Address,
-        attributes: Attributes,
-        outputs: Attributes,
-        volatile: &'a [&'a str],
-        delete_first: bool,
-    ) {
+    /// Takes an action into the plan; references to its resource are answered from it.
+    fn push(&mut self, action: Action, volatile: &'a [&'a str], delete_first: bool) {
         // The graph's own copy of the address lives as long as the plan is made.
-        if let Some(resource) = self.inputs.graph.get(address) {
-            self.knows(&resource.address, attributes, outputs, volatile, delete_first);
+        if let Some(resource) = self.inputs.graph.get(&action.address) {
+            self.knows(&resource.address, Source::Action(self.actions.len()), volatile, delete_first);
         }
+        self.actions.push(action);
     }
 
     fn protected(&mut self, address: &Address, protect: bool, what: &'static str) {
@@ -408,11 +508,11 @@ impl<'a> Planner<'a, '_> {
             let seen = self.inputs.observed.and_then(|observed| observed.deposed.get(&old.entry.id));
             self.deletion(&old.address, &old.entry, seen, "a replacement left it behind", true);
         }
-        for address in dependents_first(state) {
+        let graph = self.inputs.graph;
+        let goes = |address: &&Address| is_selected(address) && (destroy || graph.get(address).is_none());
+        let going: Vec<&Address> = state.resources.keys().filter(goes).collect();
+        for address in dependents_first(state, going) {
             let Some(entry) = state.resources.get(address) else { continue };
-            if !is_selected(address) || (!destroy && self.inputs.graph.get(address).is_some()) {
-                continue;
-            }
             let seen = self.inputs.observed.and_then(|observed| observed.resources.get(address));
             let reason = if destroy { "the stack is destroyed" } else { "it is no longer in the stack" };
             self.deletion(address, entry, seen, reason, false);
@@ -449,6 +549,7 @@ impl<'a> Planner<'a, '_> {
             id: Some(entry.id.clone()),
             unfinished: false,
             deposed,
+            in_step: false,
             protect: false,
             depends_on: Vec::new(),
             depended_on: entry.depends_on.clone(),
@@ -534,34 +635,33 @@ fn list(paths: &[&str]) -> String {
     }
 }
 
-/// The state's addresses, those that depend on others before those. What depends on each other comes last.
-fn dependents_first(state: &State) -> Vec<&Address> {
-    let mut waiting: HashMap<&Address, usize> = state.resources.keys().map(|address| (address, 0)).collect();
-    for entry in state.resources.values() {
-        for dependency in &entry.depends_on {
+/// These addresses of the state, those that depend on others before those. What depends on each other comes last.
+fn dependents_first<'a>(state: &'a State, addresses: Vec<&'a Address>) -> Vec<&'a Address> {
+    let mut waiting: HashMap<&Address, usize> = addresses.iter().map(|address| (*address, 0)).collect();
+    let dependencies = |address: &Address| state.resources.get(address).map_or(&[][..], |entry| &entry.depends_on);
+    for address in &addresses {
+        for dependency in dependencies(address) {
             if let Some(count) = waiting.get_mut(dependency) {
                 *count += 1;
             }
         }
     }
-    let mut ready: BTreeSet<&Address> = waiting.iter().filter(|(_, n)| **n == 0).map(|(a, _)| *a).collect();
-    let mut out = Vec::with_capacity(state.resources.len());
+    let mut ready: BTreeSet<&Address> = addresses.iter().filter(|address| waiting[**address] == 0).copied().collect();
+    let mut out = Vec::with_capacity(addresses.len());
     while let Some(address) = ready.pop_first() {
         out.push(address);
-        for dependency in state.resources.get(address).into_iter().flat_map(|entry| &entry.depends_on) {
-            if let Some((key, _)) = state.resources.get_key_value(dependency)
-                && let Some(count) = waiting.get_mut(key)
-            {
+        for dependency in dependencies(address) {
+            if let Some(count) = waiting.get_mut(dependency) {
                 *count -= 1;
                 if *count == 0 {
-                    ready.insert(key);
+                    ready.insert(dependency);
                 }
             }
         }
     }
-    if out.len() < state.resources.len() {
+    if out.len() < addresses.len() {
         let told: HashSet<&Address> = out.iter().copied().collect();
-        out.extend(state.resources.keys().filter(|address| !told.contains(address)));
+        out.extend(addresses.into_iter().filter(|address| !told.contains(address)));
     }
     out
 }

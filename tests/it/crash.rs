@@ -89,7 +89,7 @@ async fn dying(cloud: &Simulated, stack: &Value, state: State, ask: Ask<'_>, dea
         flag.fetch_or(dies, Ordering::Relaxed);
         dies.then_some(Fault::Silence)
     });
-    let mut ledger = Mortal { memory: Memory::new(state), dead: dead.clone(), death: Some(death), syncs: 0 };
+    let mut ledger = Mortal { memory: Memory::new(state.clone()), dead: dead.clone(), death: Some(death), syncs: 0 };
     let whole_run = async {
         if settle(cloud, &mut ledger).await.is_err() {
             return;
@@ -106,7 +106,7 @@ async fn dying(cloud: &Simulated, stack: &Value, state: State, ask: Ask<'_>, dea
     let _ = tokio::time::timeout(Duration::from_secs(36_000), whole_run).await;
     cloud.clear_faults();
     let died = dead.load(Ordering::Relaxed);
-    (if died { ledger.memory.after_crash() } else { ledger.memory.close() }, died)
+    (if died { ledger.memory.after_crash(state) } else { ledger.memory.close() }, died)
 }
 
 /// What the cloud holds, by address, with addresses in place of ids.
