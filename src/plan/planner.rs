@@ -1,5 +1,8 @@
 //! The planner: desired, state and observed become actions.
 
+mod deletions;
+mod known;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -11,6 +14,7 @@ use super::{
 };
 use crate::graph::{Address, Attributes, Graph, KindSpec, Problem, Reference, ReplaceOrder, Resource, Scope, template};
 use crate::state::{Entry, State};
+use known::{Known, Source};
 
 /// What a plan is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,22 +102,7 @@ impl PlanError {
     }
 }
 
-/// What references to a resource are answered with.
-struct Known<'a> {
-    source: Source<'a>,
-    /// Outputs that the planned update changes.
-    volatile: &'a [&'a str],
-    replaced_delete_first: bool,
-}
-
-/// Where that stands.
-enum Source<'a> {
-    /// In the action planned for it, by index.
-    Action(usize),
-    /// In the state, which is what it will be.
-    Entry(&'a Entry),
-}
-
+/// A plan in the making.
 struct Planner<'a, 'i> {
     inputs: &'i Inputs<'a>,
     known: HashMap<&'a str, Known<'a>>,
@@ -266,107 +255,6 @@ impl<'a> Planner<'a, '_> {
         }
     }
 
-    /// What a reference stands for, if that is known before the apply.
-    fn answer(&self, reference: &Reference) -> Option<Value> {
-        match self.known_value(&reference.target, &reference.attribute)? {
-            Cow::Borrowed(desired) => template::literal(desired),
-            Cow::Owned(literal) => Some(literal),
-        }
-    }
-
-    /// What an attribute of a resource will be: borrowed where it stands in the desired space, owned where it is literal.
-    fn known_value(&self, target: &str, attribute: &str) -> Option<Cow<'_, Value>> {
-        let known = self.known.get(target)?;
-        let (attributes, outputs, id) = match known.source {
-            Source::Action(index) => (&self.actions[index].attributes, &self.actions[index].outputs, None),
-            Source::Entry(entry) => {
-                if let Some(value) = entry.attributes.get(attribute) {
-                    return Some(Cow::Owned(value.clone()));
-                }
-                (&entry.attributes, &entry.outputs, Some(&entry.id))
-            }
-        };
-        if let Some(value) = attributes.get(attribute) {
-            return Some(Cow::Borrowed(value));
-        }
-        if known.volatile.contains(&attribute) {
-            return None;
-        }
-        match id {
-            Some(id) if attribute == "id" => Some(Cow::Owned(Value::from(id.as_str()))),
-            _ => outputs.get(attribute).cloned().map(Cow::Owned),
-        }
-    }
-
-    /// Whether a reference will be answered with this literal value.
-    fn is_answered_with(&self, inner: &str, literal: &Value) -> bool {
-        let Some((target, attribute)) = inner.trim().rsplit_once('.') else { return false };
-        let Some(known) = self.known.get(target) else { return false };
-        let Source::Entry(entry) = known.source else { return false };
-        match entry.attributes.get(attribute) {
-            Some(value) => value == literal,
-            None if attribute == "id" => *literal == *entry.id,
-            None => entry.outputs.get(attribute) == Some(literal),
-        }
-    }
-
-    /// Whether a desired value will be this literal one. Where that takes more than a comparison the answer is no, and the
-    /// resource is looked at closely.
-    fn becomes(&self, desired: &Value, literal: &Value) -> bool {
-        match (desired, literal) {
-            (Value::String(text), _) if text.contains("${") => {
-                // The common template: one reference and nothing else. A list would be spliced.
-                let inner = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
-                inner
-                    .is_some_and(|inner| !inner.contains(['$', '{', '}', ':']) && self.is_answered_with(inner, literal))
-            }
-            (Value::Array(a), Value::Array(b)) => {
-                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| !b.is_array() && self.becomes(a, b))
-            }
-            (Value::Object(a), Value::Object(b)) => {
-                a.len() == b.len() && a.iter().zip(b).all(|((ka, a), (kb, b))| ka == kb && self.becomes(a, b))
-            }
-            _ => desired == literal,
-        }
-    }
-
-    /// Whether a resource is plainly what the stack says: in the state, in the cloud, and nothing it depends on moves. This
-    /// settles most resources of most plans without copying anything.
-    fn is_in_step(&self, resource: &Resource, spec: &KindSpec) -> bool {
-        let inputs = self.inputs;
-        let Some(entry) = self.entry(&resource.address) else { return false };
-        let asked = || inputs.replace.iter().any(|name| resource.address.is_within(name));
-        if entry.read_only || !entry.complete || entry.protect != resource.protect || spec.is_lookup() {
-            return false;
-        }
-        if resource.existing.is_some() || resource.attributes.len() != entry.attributes.len() || asked() {
-            return false;
-        }
-        let mut attributes = resource.attributes.iter().zip(&entry.attributes);
-        if !attributes.all(|((name, desired), (known, literal))| name == known && self.becomes(desired, literal)) {
-            return false;
-        }
-        match inputs.observed.map(|observed| observed.resources.get(&resource.address)) {
-            None | Some(None) => true,
-            Some(Some(Seen::Gone)) => false,
-            Some(Some(Seen::Present(observed))) => {
-                observed.outputs.iter().all(|(name, value)| entry.outputs.get(name) == Some(value))
-                    && observed.attributes.iter().all(|(name, value)| diff::is_as_known(spec, entry, name, value))
-            }
-        }
-    }
-
-    /// The action of a resource that is as it should be; what it is stands in the state.
-    fn unchanged(&mut self, resource: &'a Resource, spec: &KindSpec) {
-        let Some(entry) = self.entry(&resource.address) else { return };
-        self.knows(&resource.address, Source::Entry(entry), &[], false);
-        let mut action = self.action(resource, spec, Attributes::new());
-        action.id = Some(entry.id.clone());
-        action.in_step = true;
-        action.depended_on.clone_from(&entry.depends_on);
-        self.actions.push(action);
-    }
-
     /// An action that does nothing yet.
     fn action(&self, resource: &Resource, spec: &KindSpec, attributes: Attributes) -> Action {
         let dependencies = self.inputs.graph.dependencies(&resource.address);
@@ -388,16 +276,6 @@ impl<'a> Planner<'a, '_> {
             depends_on: dependencies.into_iter().map(|(address, need)| (address.clone(), need)).collect(),
             depended_on: Vec::new(),
         }
-    }
-
-    fn knows(
-        &mut self,
-        address: &'a Address,
-        source: Source<'a>,
-        volatile: &'a [&'a str],
-        replaced_delete_first: bool,
-    ) {
-        self.known.insert(address.as_str(), Known { source, volatile, replaced_delete_first });
     }
 
     fn read(&mut self, resource: &'a Resource, mut action: Action) {
@@ -500,62 +378,6 @@ impl<'a> Planner<'a, '_> {
         }
     }
 
-    /// What is in the state and shall not be there: dependents first.
-    fn deletions(&mut self, is_selected: &dyn Fn(&Address) -> bool) {
-        let Some(state) = self.inputs.state else { return };
-        let destroy = self.inputs.mode == Mode::Destroy;
-        for old in state.deposed.iter().filter(|old| is_selected(&old.address)) {
-            let seen = self.inputs.observed.and_then(|observed| observed.deposed.get(&old.entry.id));
-            self.deletion(&old.address, &old.entry, seen, "a replacement left it behind", true);
-        }
-        let graph = self.inputs.graph;
-        let goes = |address: &&Address| is_selected(address) && (destroy || graph.get(address).is_none());
-        let going: Vec<&Address> = state.resources.keys().filter(goes).collect();
-        for address in dependents_first(state, going) {
-            let Some(entry) = state.resources.get(address) else { continue };
-            let seen = self.inputs.observed.and_then(|observed| observed.resources.get(address));
-            let reason = if destroy { "the stack is destroyed" } else { "it is no longer in the stack" };
-            self.deletion(address, entry, seen, reason, false);
-        }
-    }
-
-    fn deletion(&mut self, address: &Address, entry: &Entry, seen: Option<&Seen>, reason: &str, deposed: bool) {
-        let Some(spec) = (self.inputs.specs)(address.kind()) else {
-            self.errors.push(PlanError::UnknownKind { address: address.clone() });
-            return;
-        };
-        let (action, reason) = match seen {
-            _ if entry.read_only => (Verb::Forget, "it was only read"),
-            Some(Seen::Gone) => (Verb::Forget, "it is gone already"),
-            _ => (Verb::Delete, reason),
-        };
-        if action == Verb::Delete {
-            self.protected(address, entry.protect, "delete");
-        }
-        let changes = match action {
-            Verb::Delete => entry.attributes.iter().map(|(name, value)| removed(name, value)).collect(),
-            _ => Vec::new(),
-        };
-        self.actions.push(Action {
-            address: address.clone(),
-            kind: spec.name.to_owned(),
-            action,
-            reason: reason.to_owned(),
-            changes,
-            create_first: false,
-            attributes: Attributes::new(),
-            current: entry.attributes.clone(),
-            outputs: with_id(entry.outputs.clone(), &entry.id),
-            id: Some(entry.id.clone()),
-            unfinished: false,
-            deposed,
-            in_step: false,
-            protect: false,
-            depends_on: Vec::new(),
-            depended_on: entry.depends_on.clone(),
-        });
-    }
-
     fn finish(self) -> Result<Plan, Vec<PlanError>> {
         if !self.errors.is_empty() {
             return Err(self.errors);
@@ -617,51 +439,10 @@ fn with_id(mut outputs: Attributes, id: &str) -> Attributes {
     outputs
 }
 
-fn removed(name: &str, value: &Value) -> Change {
-    Change {
-        path: name.to_owned(),
-        before: value.clone(),
-        after: After::Known { value: Value::Null },
-        forces_replacement: false,
-        drift: false,
-    }
-}
-
 fn list(paths: &[&str]) -> String {
     match paths {
         [] => String::new(),
         [one] => (*one).to_owned(),
         [most @ .., last] => format!("{} and {last}", most.join(", ")),
     }
-}
-
-/// These addresses of the state, those that depend on others before those. What depends on each other comes last.
-fn dependents_first<'a>(state: &'a State, addresses: Vec<&'a Address>) -> Vec<&'a Address> {
-    let mut waiting: HashMap<&Address, usize> = addresses.iter().map(|address| (*address, 0)).collect();
-    let dependencies = |address: &Address| state.resources.get(address).map_or(&[][..], |entry| &entry.depends_on);
-    for address in &addresses {
-        for dependency in dependencies(address) {
-            if let Some(count) = waiting.get_mut(dependency) {
-                *count += 1;
-            }
-        }
-    }
-    let mut ready: BTreeSet<&Address> = addresses.iter().filter(|address| waiting[**address] == 0).copied().collect();
-    let mut out = Vec::with_capacity(addresses.len());
-    while let Some(address) = ready.pop_first() {
-        out.push(address);
-        for dependency in dependencies(address) {
-            if let Some(count) = waiting.get_mut(dependency) {
-                *count -= 1;
-                if *count == 0 {
-                    ready.insert(dependency);
-                }
-            }
-        }
-    }
-    if out.len() < addresses.len() {
-        let told: HashSet<&Address> = out.iter().copied().collect();
-        out.extend(addresses.into_iter().filter(|address| !told.contains(address)));
-    }
-    out
 }
