@@ -151,6 +151,9 @@ fn decode(line: &[u8]) -> Result<Record, &'static str> {
     if hex(&head[..8])? as usize != json.len() {
         return Err("it has another length than it says");
     }
+    if head[8] != b' ' || head[17] != b' ' {
+        return Err("its head is not as it is written");
+    }
     if hex(&head[9..17])? != crc32fast::hash(json) {
         return Err("its checksum differs");
     }
