@@ -21,7 +21,7 @@ use super::event::{Event, Report, StepName};
 use super::ledger::Ledger;
 use crate::cloud::{
     Cloud, CloudError, CreateRequest, Created, ErrorClass, FIRST_PAUSE, Known, Lost, Observed, Phase, Progress,
-    UpdateRequest, VISIBILITY, longer,
+    UpdateRequest, longer,
 };
 use crate::graph::{Address, Attributes, Need, Reference, template};
 use crate::plan::{Action, Mode, Plan, StepKind, Steps, Verb};
@@ -167,9 +167,12 @@ struct Run<'a> {
     /// Steps that may start: the longest remaining way first, then the earliest in the plan.
     ready: BinaryHeap<(u64, std::cmp::Reverse<usize>)>,
     flights: FuturesUnordered<Flight<'a>>,
+    /// Calls under way that hold a slot.
     in_call: usize,
     /// Whether an intent was noted that is not safe yet.
     must_sync: bool,
+    /// Questions under way whether something is settled; they hold none.
+    in_poll: usize,
     next_intent: u64,
     report: Report,
     stop: Stop,
@@ -198,6 +201,7 @@ pub async fn execute(execution: Execution<'_>) -> Result<Report, StateError> {
         flights: FuturesUnordered::new(),
         in_call: 0,
         must_sync: false,
+        in_poll: 0,
         next_intent,
         report: Report::default(),
         stop: *stop.borrow_and_update(),
@@ -214,8 +218,9 @@ pub async fn execute(execution: Execution<'_>) -> Result<Report, StateError> {
             run.ledger.sync()?;
         }
         run.flights.extend(launched);
-        // Once the user stops, pauses and waits are not sat out.
-        let nothing_under_way = run.flights.is_empty() || (run.stop == Stop::Gently && run.in_call == 0);
+        // Once the user stops, pauses are not sat out.
+        let only_pauses = run.in_call == 0 && run.in_poll == 0;
+        let nothing_under_way = run.flights.is_empty() || (run.stop == Stop::Gently && only_pauses);
         if nothing_under_way || run.stop == Stop::Now {
             break;
         }
@@ -236,8 +241,10 @@ pub async fn execute(execution: Execution<'_>) -> Result<Report, StateError> {
         }
         let asked = *stop.borrow_and_update();
         if asked > run.stop {
+            if run.stop == Stop::No {
+                (run.emit)(Event::Stopping { in_flight: run.in_call + run.in_poll });
+            }
             run.stop = asked;
-            (run.emit)(Event::Stopping { in_flight: run.in_call });
         }
         while let Some((step, what)) = answer {
             run.answered(step, what);
@@ -275,8 +282,9 @@ impl<'a> Run<'a> {
         let mut kept = Vec::new();
         while self.stop != Stop::Now && self.in_call < self.options.slots {
             let Some((weight, std::cmp::Reverse(step))) = self.ready.pop() else { break };
-            // Once the user stops, only what has begun to be made is brought to its end.
-            let is_begun = self.steps_state[step].stage == Stage::Finish && self.steps_state[step].started.is_some();
+            // Once the user stops, only what has begun to be made is brought to its end, as far as nothing is waited for.
+            let progressing = &self.steps_state[step];
+            let is_begun = progressing.started.is_some() && matches!(progressing.stage, Stage::Finish | Stage::Poll(_));
             if self.stop != Stop::No && !is_begun {
                 kept.push((weight, std::cmp::Reverse(step)));
                 continue;
@@ -291,8 +299,9 @@ impl<'a> Run<'a> {
             }
             if let Some(flight) = self.send(step) {
                 self.steps_state[step].under_way = true;
-                if !matches!(self.steps_state[step].stage, Stage::Poll(_)) {
-                    self.in_call += 1;
+                match self.steps_state[step].stage {
+                    Stage::Poll(_) => self.in_poll += 1,
+                    _ => self.in_call += 1,
                 }
                 launched.push(flight);
             }

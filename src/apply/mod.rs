@@ -9,4 +9,4 @@ mod settle;
 pub use event::{Event, Report, StepName};
 pub use execute::{Execution, Options, Stop, execute};
 pub use ledger::Ledger;
-pub use settle::{Settled, settle};
+pub use settle::{SettleError, Settled, settle};

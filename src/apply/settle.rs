@@ -5,9 +5,9 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::ledger::Ledger;
-use crate::cloud::{Cloud, CloudError, CreateRequest, FIRST_PAUSE, Known, Lost, Observed, VISIBILITY, longer};
+use crate::cloud::{Cloud, CloudError, CreateRequest, FIRST_PAUSE, Known, Lost, Observed, longer};
 use crate::graph::{Address, Identity};
-use crate::state::{Intent, Operation, Record, State};
+use crate::state::{Intent, Operation, Record, State, StateError};
 
 /// What became of one unresolved intent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Settled {
 ///
 /// # Errors
 /// Where the cloud does not answer; the intents then stay unresolved.
-pub async fn settle(cloud: &dyn Cloud, ledger: &mut dyn Ledger) -> Result<Vec<Settled>, CloudError> {
+pub async fn settle(cloud: &dyn Cloud, ledger: &mut dyn Ledger) -> Result<Vec<Settled>, SettleError> {
     let intents = ledger.state().unresolved.clone();
     let state = ledger.state();
     let became = try_join_all(intents.iter().map(|intent| async move {
@@ -69,6 +69,7 @@ pub async fn settle(cloud: &dyn Cloud, ledger: &mut dyn Ledger) -> Result<Vec<Se
         ledger.note(Record::Settled { number: intent.number });
         out.push(settled);
     }
+    ledger.sync()?;
     Ok(out)
 }
 
@@ -80,6 +81,17 @@ enum Became {
     Gone(String),
     /// To be seen by the refresh.
     Unclear,
+}
+
+/// Why unresolved intents are not settled.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError {
+    /// The cloud did not answer.
+    #[error(transparent)]
+    Cloud(#[from] CloudError),
+    /// What was found cannot be written down.
+    #[error(transparent)]
+    State(#[from] StateError),
 }
 
 /// Finds what a create made. What was made just before the run died may not be shown yet, and must not be made twice.
@@ -96,7 +108,7 @@ async fn find(cloud: &dyn Cloud, intent: &Intent) -> Result<Option<Observed>, Cl
     let mut pause = FIRST_PAUSE;
     loop {
         let found = cloud.find(kind, &lost).await?;
-        if found.is_some() || is_natural || began.elapsed() >= VISIBILITY {
+        if found.is_some() || is_natural || began.elapsed() >= cloud.visibility() {
             return Ok(found);
         }
         tokio::time::sleep(pause).await;

@@ -150,7 +150,7 @@ fn classify<E>(action: &str, error: &SdkError<E, HttpResponse>) -> CloudError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let request_id = error.raw_response().and_then(|r| r.headers().get("x-amzn-requestid")).map(str::to_owned);
+    let request_id = error.raw_response().and_then(|r| r.headers().get("x-amzn-requestid")).map(Box::from);
     let mut out = match error {
         SdkError::ConstructionFailure(_) => {
             CloudError::new(ErrorClass::Refused, action, "", format!("the request cannot be built: {}", chain(error)))

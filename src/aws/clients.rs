@@ -61,6 +61,8 @@ pub struct Aws {
     pub calls: Calls,
     /// Account, region, partition and the stack that is worked on.
     pub scope: Scope,
+    /// Whether this is an emulated cloud, which shows everything at once.
+    pub emulated: bool,
     once: Arc<Mutex<HashMap<TypeId, Slot>>>,
 }
 
@@ -121,6 +123,7 @@ impl Aws {
                 region: how.region.clone(),
                 partition: facts::partition(&how.region).to_owned(),
             },
+            emulated: how.emulated,
             once: Arc::default(),
         })
     }

@@ -87,13 +87,10 @@ pub async fn carry_out(
     verb: &str,
 ) -> Outcome {
     if how.json {
-        println!("{}", render::json::plan(plan));
+        outln!("{}", render::json::plan(plan));
     } else {
-        anstream::println!(
-            "{}\n",
-            style::strong(&session.headline(if verb == "apply" { "Apply of" } else { "Destroy of" }))
-        );
-        anstream::print!("{}", render::plan::plan(plan));
+        outln!("{}\n", style::strong(&session.headline(if verb == "apply" { "Apply of" } else { "Destroy of" })));
+        out!("{}", render::plan::plan(plan));
     }
     let question = format!("{} this?", if verb == "apply" { "Apply" } else { "Destroy" });
     if plan.has_changes() && !approve(&question, how.yes || approved, session.name)? {
@@ -115,16 +112,16 @@ pub async fn carry_out(
     let interrupted = *stop.borrow() != Stop::No;
     let state = writer.close()?;
     if how.json {
-        println!("{}", render::json::report(&report));
+        outln!("{}", render::json::report(&report));
     } else {
         if plan.has_changes() || !report.is_complete() {
-            anstream::print!("{}", render::report(&report));
+            out!("{}", render::report(&report));
         }
         if !state.outputs.is_empty() && report.is_complete() {
-            anstream::print!("\n{}\n{}", style::strong("Outputs:"), render::outputs(state.outputs.iter()));
+            out!("\n{}\n{}", style::strong("Outputs:"), render::outputs(state.outputs.iter()));
         }
         if interrupted && !report.is_complete() {
-            anstream::eprintln!("{}", style::note("stopped as asked; run the same command again to go on"));
+            errln!("{}", style::note("stopped as asked; run the same command again to go on"));
         }
     }
     Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::from(1) })

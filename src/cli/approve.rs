@@ -1,6 +1,6 @@
 //! Approval: a plan is carried out once somebody has seen it.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 
 use super::failure::Failure;
 use super::options::CloudName;
@@ -19,9 +19,12 @@ pub fn approve(question: &str, yes: bool, cloud: CloudName) -> Result<bool, Fail
             Failure::new("there is no terminal to ask on").help("look at the plan and run this again with --yes")
         );
     }
-    anstream::eprint!("\n{} Only `yes` is taken as one: ", style::strong(question));
-    let _ = std::io::stderr().flush();
+    err!("\n{} Only `yes` is taken as one: ", style::strong(question));
     let mut line = String::new();
     let read = std::io::stdin().lock().read_line(&mut line);
+    if !line.ends_with('\n') {
+        // Ctrl-D leaves the cursor behind the question.
+        errln!();
+    }
     Ok(read.is_ok() && line.trim() == "yes")
 }

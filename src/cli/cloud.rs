@@ -38,30 +38,26 @@ pub async fn run(args: &Args) -> Outcome {
     let local = session::local(&args.state)?;
     match args.verb {
         Verb::Up => {
-            let endpoints = local.up(&|line| anstream::eprintln!("{line}")).await?;
-            anstream::println!("{} the local cloud answers at {}", style::good("✓"), endpoints.main);
-            anstream::println!("  ECS answers at {}", endpoints.ecs);
-            anstream::println!(
-                "  for the AWS CLI: AWS_ENDPOINT_URL={} AWS_ENDPOINT_URL_ECS={}",
-                endpoints.main,
-                endpoints.ecs
-            );
+            let endpoints = local.up(&|line| errln!("{line}")).await?;
+            outln!("{} the local cloud answers at {}", style::good("✓"), endpoints.main);
+            outln!("  ECS answers at {}", endpoints.ecs);
+            outln!("  for the AWS CLI: AWS_ENDPOINT_URL={} AWS_ENDPOINT_URL_ECS={}", endpoints.main, endpoints.ecs);
         }
         Verb::Down => match local.down().await? {
-            true => anstream::println!("{} the local cloud is stopped", style::good("✓")),
-            false => anstream::println!("the local cloud was not running"),
+            true => outln!("{} the local cloud is stopped", style::good("✓")),
+            false => outln!("the local cloud was not running"),
         },
         Verb::Status => match local.status().await {
-            Status::NotInstalled => anstream::println!("not installed; `cofferdam cloud up` installs {EMULATORS}"),
-            Status::Stopped => anstream::println!("installed, and not running"),
+            Status::NotInstalled => outln!("not installed; `cofferdam cloud up` installs {EMULATORS}"),
+            Status::Stopped => outln!("installed, and not running"),
             Status::Running(endpoints) => {
-                anstream::println!("running at {} (process {})", endpoints.main, endpoints.main_pid);
-                anstream::println!("ECS at {} (process {})", endpoints.ecs, endpoints.ecs_pid);
+                outln!("running at {} (process {})", endpoints.main, endpoints.main_pid);
+                outln!("ECS at {} (process {})", endpoints.ecs, endpoints.ecs_pid);
             }
         },
         Verb::Reset => match local.reset().await? {
-            Some(_) => anstream::println!("{} the local cloud is empty", style::good("✓")),
-            None => anstream::println!("the local cloud was not running"),
+            Some(_) => outln!("{} the local cloud is empty", style::good("✓")),
+            None => outln!("the local cloud was not running"),
         },
     }
     Ok(ExitCode::SUCCESS)

@@ -19,6 +19,8 @@ pub struct Args {
 
 /// Runs the verb.
 pub fn run(args: &Args, mut command: clap::Command) -> Outcome {
-    clap_complete::generate(args.shell, &mut command, "cofferdam", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut command, "cofferdam", &mut script);
+    out!("{}", String::from_utf8_lossy(&script));
     Ok(ExitCode::SUCCESS)
 }

@@ -34,15 +34,15 @@ pub async fn run(args: &Args) -> Outcome {
     let plan = session.plan(state.as_ref(), Mode::Apply, &how).await?;
     let count = plan.drift.len();
     if args.json {
-        println!("{:#}", serde_json::json!({ "format_version": crate::plan::FORMAT_VERSION, "drift": plan.drift }));
+        outln!("{:#}", serde_json::json!({ "format_version": crate::plan::FORMAT_VERSION, "drift": plan.drift }));
     } else {
-        anstream::println!("{}\n", style::strong(&session.headline("Drift of")));
-        anstream::print!("{}", render::plan::drift(&plan));
+        outln!("{}\n", style::strong(&session.headline("Drift of")));
+        out!("{}", render::plan::drift(&plan));
         if count == 0 {
-            anstream::println!("{}.", style::good("No drift"));
+            outln!("{}.", style::good("No drift"));
         } else {
             let what = plural(count, "resource differs", "resources differ");
-            anstream::println!("{what} from the last apply; an apply makes them what the stack says.");
+            outln!("{what} from the last apply; an apply makes them what the stack says.");
         }
     }
     Ok(if args.detailed_exitcode && count > 0 { ExitCode::from(2) } else { ExitCode::SUCCESS })

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use crate::apply::SettleError;
 use crate::aws::ConnectError;
 use crate::cloud::CloudError;
 use crate::plan::{PlanError, SavedError};
@@ -46,7 +47,7 @@ impl Failure {
         if let Some(help) = &self.help {
             let _ = writeln!(text, "  {}: {help}", style::hint("help"));
         }
-        anstream::eprint!("{text}");
+        err!("{text}");
         ExitCode::FAILURE
     }
 }
@@ -67,6 +68,15 @@ impl From<StateError> for Failure {
 impl From<CloudError> for Failure {
     fn from(error: CloudError) -> Self {
         Self::new(error.to_string()).help(error.remedy())
+    }
+}
+
+impl From<SettleError> for Failure {
+    fn from(error: SettleError) -> Self {
+        match error {
+            SettleError::Cloud(error) => error.into(),
+            SettleError::State(error) => error.into(),
+        }
     }
 }
 

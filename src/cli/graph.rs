@@ -38,8 +38,8 @@ enum Format {
 pub fn run(args: &Args) -> Outcome {
     let stack = project::load(&args.stack, &Registry::new())?;
     match args.format {
-        Format::Dot => print!("{}", dot(&stack.name, &stack.graph)),
-        Format::Mermaid => print!("{}", mermaid(&stack.graph)),
+        Format::Dot => out!("{}", dot(&stack.name, &stack.graph)),
+        Format::Mermaid => out!("{}", mermaid(&stack.graph)),
     }
     Ok(ExitCode::SUCCESS)
 }

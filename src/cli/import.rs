@@ -43,10 +43,11 @@ pub async fn run(args: &Args) -> Outcome {
         return Err(Failure::new(format!("`{address}` is in the state already, as {}", entry.id))
             .help(format!("`cofferdam state rm {} {address}` lets the state forget it", args.stack.stack)));
     }
+    let literal = literal_part(&resource.attributes);
     let known = Known {
         address: address.clone(),
         id: args.id.clone(),
-        attributes: literal_part(&resource.attributes),
+        attributes: literal.clone(),
         outputs: Attributes::new(),
     };
     let mut seen = session.cloud.read(address.kind(), std::slice::from_ref(&known)).await?;
@@ -59,11 +60,16 @@ pub async fn run(args: &Args) -> Outcome {
             && !template::has_template(value)
             && observed.attributes.get(name).is_some_and(|now| !same(value, now))
     });
+    // What the cloud does not return cannot differ; but for tags, which the stack wants on it.
+    let mut attributes = observed.attributes;
+    for (name, value) in literal.into_iter().filter(|(name, _)| name != "tags") {
+        attributes.entry(name).or_insert(value);
+    }
     let mut outputs = observed.outputs;
     outputs.insert("id".into(), observed.id.clone().into());
     let entry = Entry {
         id: observed.id.clone(),
-        attributes: observed.attributes,
+        attributes,
         outputs,
         depends_on: session.stack.graph.dependencies(&address).into_iter().map(|(a, _)| a.clone()).collect(),
         protect: resource.protect,
@@ -72,9 +78,9 @@ pub async fn run(args: &Args) -> Outcome {
     };
     writer.note(Record::Put { address: address.clone(), entry });
     writer.close()?;
-    anstream::println!("{} {address} is {} now.", style::good("✓"), observed.id);
+    outln!("{} {address} is {} now.", style::good("✓"), observed.id);
     let next = if differs { "It differs from the stack" } else { "Its tags may differ from the stack" };
-    anstream::println!("{next}: `cofferdam plan {}` shows what an apply would change.", args.stack.stack);
+    outln!("{next}: `cofferdam plan {}` shows what an apply would change.", args.stack.stack);
     Ok(ExitCode::SUCCESS)
 }
 

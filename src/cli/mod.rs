@@ -1,5 +1,8 @@
 //! The command line: one file a verb. The only place that prints, prompts, colours, or reads the environment.
 
+#[macro_use]
+mod print;
+
 mod apply;
 mod approve;
 mod cloud;
@@ -101,8 +104,9 @@ pub fn main() -> ExitCode {
     });
     // Calls that were abandoned on the second interrupt must not hold the process back.
     runtime.shutdown_background();
-    match done {
-        Ok(code) => code,
-        Err(failure) => failure.report(),
+    match (done, print::lost()) {
+        (Err(failure), _) => failure.report(),
+        (Ok(_), Some(error)) => Failure::new(format!("not all could be printed: {error}")).report(),
+        (Ok(code), None) => code,
     }
 }

@@ -41,12 +41,12 @@ pub async fn run(args: &Args) -> Outcome {
                 return Err(Failure::new(format!("there is no output `{name}`")).help(help));
             };
             match value {
-                Value::String(text) if !args.json => println!("{text}"),
-                other => println!("{other}"),
+                Value::String(text) if !args.json => outln!("{text}"),
+                other => outln!("{other}"),
             }
         }
-        None if args.json => println!("{:#}", serde_json::json!(outputs)),
-        None => anstream::print!("{}", render::outputs(outputs.iter())),
+        None if args.json => outln!("{:#}", serde_json::json!(outputs)),
+        None => out!("{}", render::outputs(outputs.iter())),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -51,12 +51,12 @@ pub async fn run(args: &Args) -> Outcome {
         plan.save(path)?;
     }
     if args.json {
-        println!("{:#}", render::json::plan(&plan));
+        outln!("{:#}", render::json::plan(&plan));
     } else {
-        anstream::println!("{}\n", style::strong(&session.headline("Plan of")));
-        anstream::print!("{}", render::plan::plan(&plan));
+        outln!("{}\n", style::strong(&session.headline("Plan of")));
+        out!("{}", render::plan::plan(&plan));
         if let Some(path) = &args.out {
-            anstream::println!("Saved to {}.", path.display());
+            outln!("Saved to {}.", path.display());
         }
     }
     Ok(if args.detailed_exitcode && plan.has_changes() { ExitCode::from(2) } else { ExitCode::SUCCESS })

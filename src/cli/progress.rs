@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
@@ -30,9 +30,19 @@ pub enum Progress {
 /// Bars on a terminal.
 pub struct Live {
     bars: MultiProgress,
+    spacer: ProgressBar,
     total: ProgressBar,
-    running: HashMap<Address, ProgressBar>,
-    names: HashMap<Address, &'static str>,
+    running: Vec<Running>,
+    colors: bool,
+}
+
+/// A step that runs.
+struct Running {
+    address: Address,
+    since: Instant,
+    message: String,
+    /// Where it is shown; nowhere while as many as fit are.
+    bar: Option<ProgressBar>,
 }
 
 impl Progress {
@@ -45,21 +55,31 @@ impl Progress {
             return Self::Lines { waits: HashMap::new() };
         }
         let steps: u64 = plan.changing().map(|a| if a.action == Verb::Replace { 2 } else { 1 }).sum();
+        let colors = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
         let bars = MultiProgress::new();
+        // The terminal's echo of Ctrl-C moves the cursor down, and then the topmost line is left behind: an empty one.
+        let spacer = bars.add(ProgressBar::new_spinner());
+        if let Ok(style) = ProgressStyle::with_template("{msg}") {
+            spacer.set_style(style);
+        }
+        spacer.set_message(" ");
         let total = bars.add(ProgressBar::new(steps));
-        if let Ok(style) = ProgressStyle::with_template("{elapsed_precise:.dim} [{bar:30.green/dim}] {pos}/{len}") {
+        let template =
+            if colors { "[{bar:20.green/dim}] {pos}/{len} {elapsed:.dim}" } else { "[{bar:20}] {pos}/{len} {elapsed}" };
+        if let Ok(style) = ProgressStyle::with_template(template) {
             total.set_style(style.progress_chars("━━─"));
         }
         if steps == 0 {
             total.finish_and_clear();
+            spacer.finish_and_clear();
         }
-        Self::Live(Live { bars, total, running: HashMap::new(), names: HashMap::new() })
+        Self::Live(Live { bars, spacer, total, running: Vec::new(), colors })
     }
 
     /// Shows an event.
     pub fn take(&mut self, event: &Event) {
         match self {
-            Self::Json => println!("{}", json::event(event)),
+            Self::Json => outln!("{}", json::event(event)),
             Self::Lines { waits } => {
                 if let Event::Waiting { address, what } = event {
                     if waits.insert(address.clone(), what.clone()).as_ref() == Some(what) {
@@ -67,7 +87,7 @@ impl Progress {
                     }
                 }
                 if let Some(line) = line(event) {
-                    anstream::eprintln!("{line}");
+                    errln!("{line}");
                 }
             }
             Self::Live(live) => live.take(event),
@@ -77,8 +97,9 @@ impl Progress {
     /// Takes the bars away.
     pub fn end(&mut self) {
         if let Self::Live(live) = self {
-            live.running.values().for_each(ProgressBar::finish_and_clear);
+            live.running.iter().filter_map(|step| step.bar.as_ref()).for_each(ProgressBar::finish_and_clear);
             live.total.finish_and_clear();
+            live.spacer.finish_and_clear();
         }
     }
 }
@@ -96,9 +117,10 @@ fn line(event: &Event) -> Option<String> {
             format!("{} {address}: {} failed: {error}", style::bad("✗"), step_words(*step).0)
         }
         Event::Skipped { .. } => return None,
+        Event::Stopping { in_flight: 0 } => style::note("stopping: no call is under way"),
         Event::Stopping { in_flight } => {
             let calls = super::render::plural(*in_flight, "call", "calls");
-            style::note(&format!("stopping: {calls} under way are finished; interrupt again to leave at once"))
+            style::note(&format!("stopping: waiting for {calls} under way; interrupt again to leave at once"))
         }
     })
 }
@@ -107,38 +129,54 @@ impl Live {
     fn take(&mut self, event: &Event) {
         match event {
             Event::Started { address, step } => {
-                let doing = step_words(*step).0;
-                self.names.insert(address.clone(), doing);
-                if self.running.len() < SHOWN {
-                    let bar = self.bars.insert_before(&self.total, ProgressBar::new_spinner());
-                    if let Ok(style) = ProgressStyle::with_template("  {spinner:.cyan} {msg} {elapsed:.dim}") {
-                        bar.set_style(style);
-                    }
-                    bar.set_message(format!("{address} {doing}"));
-                    bar.enable_steady_tick(Duration::from_millis(120));
-                    self.running.insert(address.clone(), bar);
-                }
+                let message = format!("{address} {}", step_words(*step).0);
+                self.running.push(Running { address: address.clone(), since: Instant::now(), message, bar: None });
+                self.fill();
             }
             Event::Waiting { address, what } => {
-                if let Some(bar) = self.running.get(address) {
-                    let doing = self.names.get(address).copied().unwrap_or_default();
-                    bar.set_message(format!("{address} {doing}, waiting: {what}"));
+                if let Some(step) = self.running.iter_mut().find(|step| step.address == *address) {
+                    let doing = step.message.split(", waiting: ").next().unwrap_or_default();
+                    step.message = format!("{doing}, waiting: {what}");
+                    if let Some(bar) = &step.bar {
+                        bar.set_message(step.message.clone());
+                    }
                 }
             }
             Event::Done { address, .. } | Event::Failed { address, .. } => {
-                if let Some(bar) = self.running.remove(address) {
-                    bar.finish_and_clear();
+                if let Some(at) = self.running.iter().position(|step| step.address == *address) {
+                    let step = self.running.remove(at);
+                    step.bar.iter().for_each(ProgressBar::finish_and_clear);
                 }
                 self.total.inc(1);
                 self.print(event);
+                self.fill();
             }
             Event::Skipped { .. } => self.total.inc(1),
             Event::Stopping { .. } => self.print(event),
         }
     }
 
+    /// Shows what runs longest, as far as there is room.
+    fn fill(&mut self) {
+        let shown = self.running.iter().filter(|step| step.bar.is_some()).count();
+        let colors = self.colors;
+        let template =
+            if colors { "  {spinner:.cyan} {elapsed:.dim} {wide_msg}" } else { "  {spinner} {elapsed} {wide_msg}" };
+        for step in self.running.iter_mut().filter(|step| step.bar.is_none()).take(SHOWN.saturating_sub(shown)) {
+            let bar = ProgressBar::new_spinner().with_elapsed(step.since.elapsed());
+            let bar = self.bars.insert_before(&self.total, bar);
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style);
+            }
+            bar.set_message(step.message.clone());
+            bar.enable_steady_tick(Duration::from_millis(120));
+            step.bar = Some(bar);
+        }
+    }
+
     fn print(&self, event: &Event) {
         if let Some(line) = line(event) {
+            let line = if self.colors { line } else { anstream::adapter::strip_str(&line).to_string() };
             let _ = self.bars.println(line);
         }
     }

@@ -29,7 +29,7 @@ pub fn run(args: &Args) -> Outcome {
     match &args.out {
         Some(path) => std::fs::write(path, schema)
             .map_err(|e| Failure::new(format!("cannot write {}: {e}", path.display())).help("check the path"))?,
-        None => print!("{schema}"),
+        None => out!("{schema}"),
     }
     Ok(ExitCode::SUCCESS)
 }

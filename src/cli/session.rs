@@ -50,7 +50,7 @@ impl Session {
         let (how, instance) = match options.cloud {
             CloudName::Aws => (Connect { region: stack.region.clone(), ..Connect::default() }, None),
             CloudName::Local => {
-                let endpoints = local(&options.state)?.up(&|line| anstream::eprintln!("{line}")).await?;
+                let endpoints = local(&options.state)?.up(&|line| errln!("{line}")).await?;
                 (endpoints.connect(&stack.region), Some(endpoints.instance))
             }
         };
@@ -97,7 +97,7 @@ impl Session {
     pub async fn peek(&self) -> Result<Option<State>, Failure> {
         let Some(mut state) = self.store.read()? else { return Ok(None) };
         if self.is_bygone(&state) {
-            anstream::eprintln!("{}", render::style::note(BYGONE));
+            errln!("{}", render::style::note(BYGONE));
             bygone(&state).into_iter().for_each(|record| state.take(record));
         }
         let mut ledger = Memory::new(state);
@@ -113,12 +113,12 @@ impl Session {
     pub async fn lock(&self, verb: &str) -> Result<Writer, Failure> {
         let mut writer = self.store.open(&holder(verb), || self.fresh())?;
         if self.is_bygone(writer.state()) {
-            anstream::eprintln!("{}", render::style::note(BYGONE));
+            errln!("{}", render::style::note(BYGONE));
             bygone(writer.state()).into_iter().for_each(|record| writer.note(record));
         }
         writer.set_instance(self.instance.clone());
         for settled in apply::settle(&self.cloud, &mut writer).await? {
-            anstream::eprintln!("{}", render::style::note(&settled.sentence()));
+            errln!("{}", render::style::note(&settled.sentence()));
         }
         self.moves(writer.state()).into_iter().for_each(|record| writer.note(record));
         writer.sync()?;

@@ -37,9 +37,9 @@ pub async fn run(args: &Args) -> Outcome {
     if let Some(path) = &args.plan {
         let plan = Plan::load(path)?;
         if args.json {
-            println!("{:#}", render::json::plan(&plan));
+            outln!("{:#}", render::json::plan(&plan));
         } else {
-            anstream::print!("{}", render::plan::plan(&plan));
+            out!("{}", render::plan::plan(&plan));
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -56,15 +56,15 @@ pub async fn run(args: &Args) -> Outcome {
             .map(|(address, entry)| Ok((address.to_string(), serde_json::to_value(entry)?)))
             .collect::<Result<_, serde_json::Error>>()
             .map_err(|e| Failure::new(e.to_string()))?;
-        println!("{:#}", serde_json::json!({ "format_version": 1, "resources": all }));
+        outln!("{:#}", serde_json::json!({ "format_version": 1, "resources": all }));
         return Ok(ExitCode::SUCCESS);
     }
     if found.is_empty() {
-        anstream::println!("Nothing exists yet.");
+        outln!("Nothing exists yet.");
     }
     for (address, entry) in found {
-        anstream::println!("{}  {}", style::strong(address.as_str()), style::faint(&entry.id));
-        anstream::print!("{}", attributes(entry));
+        outln!("{}  {}", style::strong(address.as_str()), style::faint(&entry.id));
+        out!("{}", attributes(entry));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -79,10 +79,10 @@ async fn list(stack: &StackOptions, target: Option<&str>) -> Outcome {
         resources.filter(|(address, _)| target.is_none_or(|target| address.is_within(target))).collect();
     let width = shown.iter().map(|(address, _)| address.as_str().len()).max().unwrap_or(0);
     for (address, entry) in shown {
-        anstream::println!("{address:width$}  {}", style::faint(&entry.id));
+        outln!("{address:width$}  {}", style::faint(&entry.id));
     }
     for old in state.iter().flat_map(|state| &state.deposed) {
-        anstream::println!("{:width$}  {} (replaced, to be deleted)", old.address, style::faint(&old.entry.id));
+        outln!("{:width$}  {} (replaced, to be deleted)", old.address, style::faint(&old.entry.id));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -93,7 +93,7 @@ async fn show(stack: &StackOptions, address: &str) -> Outcome {
         return Err(missing(state.as_ref(), address));
     };
     let json = serde_json::to_value(entry).map_err(|e| Failure::new(e.to_string()))?;
-    println!("{json:#}");
+    outln!("{json:#}");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -111,7 +111,7 @@ async fn mv(stack: &StackOptions, from: &str, to: &str) -> Outcome {
     }
     writer.close()?;
     for (from, to) in &moves {
-        anstream::println!("{from} → {to}");
+        outln!("{from} → {to}");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -156,10 +156,10 @@ async fn rm(stack: &StackOptions, targets: &[String]) -> Outcome {
     }
     writer.close()?;
     for (address, id) in &removed {
-        anstream::println!("{address}  {}", render::style::faint(id));
+        outln!("{address}  {}", render::style::faint(id));
     }
     let count = plural(removed.len(), "resource is", "resources are");
-    anstream::println!("{count} forgotten; in the cloud nothing was changed.");
+    outln!("{count} forgotten; in the cloud nothing was changed.");
     Ok(ExitCode::SUCCESS)
 }
 

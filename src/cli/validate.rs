@@ -22,9 +22,9 @@ pub struct Args {
 pub fn run(args: &Args) -> Outcome {
     let stack = project::load(&args.stack, &Registry::new())?;
     for warning in &stack.warnings {
-        anstream::eprintln!("{}", style::note(&warning.message));
+        errln!("{}", style::note(&warning.message));
     }
     let count = plural(stack.graph.resources().len(), "resource", "resources");
-    anstream::println!("{} {} is valid: {count}.", style::good("✓"), stack.name);
+    outln!("{} {} is valid: {count}.", style::good("✓"), stack.name);
     Ok(ExitCode::SUCCESS)
 }

@@ -36,8 +36,8 @@ pub struct CloudError {
     pub code: String,
     /// The cloud's message, or what happened on the way to it.
     pub message: String,
-    /// The cloud's id of the request.
-    pub request_id: Option<String>,
+    /// The cloud's id of the request; boxed, since errors are moved through every result.
+    pub request_id: Option<Box<str>>,
     /// What to do, where more is known than the class says.
     pub help: Option<String>,
 }

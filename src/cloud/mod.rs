@@ -130,6 +130,11 @@ pub trait Cloud: Send + Sync {
     /// Forgets what was read, so that the next refresh asks again.
     fn forget(&self) {}
 
+    /// For how long something just made may not be shown yet.
+    fn visibility(&self) -> Duration {
+        VISIBILITY
+    }
+
     /// Account, region and names.
     fn scope(&self) -> &Scope;
 

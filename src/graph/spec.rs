@@ -110,6 +110,9 @@ pub struct KindSpec {
     pub replace_on: &'static [&'static str],
     /// What a replacement does first.
     pub replace_order: ReplaceOrder,
+    /// Kinds whose resources cannot go while one of this kind uses them. Where one of them is made anew, and the old one
+    /// goes first, the user goes before it and comes back after it.
+    pub rebuilt_around: &'static [&'static str],
     /// Attributes that the cloud gives and references may name, besides the resource's own attributes. `id` is
     /// always among them.
     pub outputs: &'static [&'static str],

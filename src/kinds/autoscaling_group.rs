@@ -41,7 +41,11 @@ impl Kind for AutoscalingGroupKind {
 
     fn actions(&self) -> Actions {
         Actions {
-            read: &["autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeScalingActivities"],
+            read: &[
+                "autoscaling:DescribeAutoScalingGroups",
+                "autoscaling:DescribeScalingActivities",
+                "autoscaling:DescribeInstanceRefreshes",
+            ],
             // With a launch template the caller needs what starting an instance needs ("Control Amazon EC2 launch
             // template usage in Auto Scaling groups").
             create: &[

@@ -63,6 +63,8 @@ impl Kind for ClusterCapacityKind {
     fn spec(&self) -> KindSpec {
         KindSpec {
             replace_on: &["cluster"],
+            // "DeleteCapacityProvider": one that is associated with a cluster is not deleted.
+            rebuilt_around: &["capacity_provider"],
             identity: Identity::Natural,
             taggable: false,
             check,

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Actions, Kind, Tags, create_tags, gone_is_fine, iam, is_owned, spec, typed};
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, UpdateRequest};
-use crate::graph::{Attributes, Identity, KindSpec, Naming};
+use crate::graph::{Attributes, Identity, KindSpec, Naming, ReplaceOrder};
 
 /// An instance profile: hands a role to EC2 instances. Its tags are set, and not read again: IAM returns them for one
 /// profile a call only.
@@ -40,6 +40,7 @@ impl Kind for InstanceProfileKind {
             replace_on: &["name", "path"],
             outputs: &["arn"],
             identity: Identity::UniqueName,
+            replace_order: ReplaceOrder::CreateFirst,
             naming: Some(Naming { attribute: "name", longest: 128 }),
             check: |attributes| {
                 let mut problems = Vec::new();

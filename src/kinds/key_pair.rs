@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{Actions, Kind, Tags, canonical, ec2, gone_is_fine, in_order, spec, text, typed, untyped};
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, UpdateRequest};
-use crate::graph::{Attributes, KindSpec, Naming, Problem, template};
+use crate::graph::{Attributes, KindSpec, Naming, Problem, ReplaceOrder, template};
 
 /// The longest name ("ImportKeyPair").
 const LONGEST: usize = 255;
@@ -50,6 +50,7 @@ impl Kind for KeyPairKind {
         KindSpec {
             replace_on: &["name", "public_key"],
             outputs: &["fingerprint"],
+            replace_order: ReplaceOrder::CreateFirst,
             naming: Some(Naming { attribute: "name", longest: LONGEST }),
             canonical: |attributes| {
                 let attributes = canonical::<KeyPair>(attributes)?;
@@ -188,8 +189,11 @@ fn outputs(id: &str, fingerprint: Option<&str>) -> Attributes {
 
 fn observe(pair: &KeyPairInfo) -> Observed {
     let id = pair.key_pair_id().unwrap_or_default();
-    let mut attributes =
-        Attributes::from_iter([("name".into(), json!(pair.key_name())), ("tags".into(), ec2::tags(pair.tags()))]);
+    let mut attributes = Attributes::from_iter([("name".into(), json!(pair.key_name()))]);
+    // Not an empty set of tags, but none at all: an emulated cloud keeps none of key pairs, and that is no drift.
+    if let Some(tags) = &pair.tags {
+        attributes.insert("tags".into(), ec2::tags(tags));
+    }
     if let Some(key) = pair.public_key().filter(|key| !key.is_empty()) {
         attributes.insert("public_key".into(), json!(bare_key(key)));
     }

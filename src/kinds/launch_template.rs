@@ -17,7 +17,7 @@ use crate::aws::Aws;
 use crate::cloud::{
     CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
 };
-use crate::graph::{Attributes, KindSpec, Naming};
+use crate::graph::{Attributes, KindSpec, Naming, ReplaceOrder};
 
 /// How instances are started: image, type, profile, volumes, user data. A change makes a new version, the default one.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -193,6 +193,7 @@ impl Kind for LaunchTemplateKind {
     fn spec(&self) -> KindSpec {
         KindSpec {
             replace_on: &["name"],
+            replace_order: ReplaceOrder::CreateFirst,
             outputs: &["latest_version", "default_version"],
             outputs_changed_by_update: &["latest_version", "default_version"],
             documents: &["user_data"],

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{Actions, Kind, Tags, create_tags, gone_is_fine, in_order, is_owned, spec, tag_changes, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, UpdateRequest};
-use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, Scope, template};
+use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder, Scope, template};
 
 /// A log group of CloudWatch Logs. Its tags are set, and not read again: they are returned for one group a call only.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -97,6 +97,7 @@ impl Kind for LogGroupKind {
             replace_on: &["name", "class"],
             outputs: &["arn"],
             identity: Identity::UniqueName,
+            replace_order: ReplaceOrder::CreateFirst,
             naming: Some(Naming { attribute: "name", longest: 512 }),
             check,
             predict: |attributes, scope| match attributes.get("name") {

@@ -34,6 +34,7 @@ mod vpc_endpoint;
 mod zones;
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
@@ -44,7 +45,7 @@ use serde_json::Value;
 use crate::aws::Aws;
 use crate::cloud::{
     ADDRESS_TAG, Cloud, CloudError, CreateRequest, Created, ENV_TAG, Known, Lost, Observed, Phase, Progress, STACK_TAG,
-    TOKEN_TAG, UpdateRequest,
+    TOKEN_TAG, UpdateRequest, VISIBILITY,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Problem, ReplaceOrder, Scope};
 
@@ -233,6 +234,10 @@ impl Cloud for AwsCloud {
         self.aws.forget();
     }
 
+    fn visibility(&self) -> Duration {
+        if self.aws.emulated { Duration::ZERO } else { VISIBILITY }
+    }
+
     async fn read(&self, kind: &str, wanted: &[Known]) -> Result<Vec<Option<Observed>>, CloudError> {
         self.kind(kind)?.read(&self.aws, wanted).await
     }
@@ -275,6 +280,7 @@ pub fn spec<A: Serialize + DeserializeOwned + JsonSchema>(name: &'static str, ti
         schema: schema_of::<A>,
         replace_on: &[],
         replace_order: ReplaceOrder::DeleteFirst,
+        rebuilt_around: &[],
         outputs: &[],
         outputs_changed_by_update: &[],
         needs_only_existence: &[],
@@ -354,9 +360,13 @@ pub fn text<'a>(attributes: &'a Attributes, name: &str) -> &'a str {
 /// Whether something of a fixed name that was found carries the ownership tags of these attributes: the same stack,
 /// environment and address. What does not is somebody else's.
 pub fn is_owned(attributes: &Attributes, found: &Tags) -> bool {
+    is_of_stack(attributes, found) && tags_of(attributes).get(ADDRESS_TAG) == found.get(ADDRESS_TAG)
+}
+
+/// Whether something that was found carries the tags of the stack and environment of these attributes.
+pub fn is_of_stack(attributes: &Attributes, found: &Tags) -> bool {
     let wanted = tags_of(attributes);
-    wanted.contains_key(STACK_TAG)
-        && [STACK_TAG, ENV_TAG, ADDRESS_TAG].iter().all(|key| wanted.get(*key) == found.get(*key))
+    wanted.contains_key(STACK_TAG) && [STACK_TAG, ENV_TAG].iter().all(|key| wanted.get(*key) == found.get(*key))
 }
 
 /// Puts what was found into the order of what was wanted, by id.

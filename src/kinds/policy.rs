@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::document::{PolicyDocument, PolicyUse, check_policy};
-use super::{Actions, Kind, Tags, create_tags, gone_is_fine, iam, is_owned, spec, text, typed};
+use super::{Actions, Kind, Tags, create_tags, gone_is_fine, iam, is_of_stack, is_owned, spec, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, TOKEN_TAG, UpdateRequest};
-use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem};
+use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder};
 
 /// A managed policy: what is allowed, attached to several roles. Its tags are set, and not read again: IAM returns them
 /// for one policy a call only.
@@ -50,6 +50,7 @@ impl Kind for PolicyKind {
             outputs: &["arn"],
             documents: &["document"],
             identity: Identity::UniqueName,
+            replace_order: ReplaceOrder::CreateFirst,
             naming: Some(Naming { attribute: "name", longest: 128 }),
             check: |attributes| {
                 let mut problems = Vec::new();
@@ -94,6 +95,8 @@ impl Kind for PolicyKind {
                 "iam:DeletePolicyVersion",
                 "iam:DeletePolicy",
                 "iam:ListEntitiesForPolicy",
+                "iam:GetRole",
+                "iam:DetachRolePolicy",
             ],
         }
     }
@@ -174,7 +177,11 @@ impl Kind for PolicyKind {
     }
 
     async fn delete(&self, aws: &Aws, known: &Known) -> Result<(), CloudError> {
-        match delete_whole(aws, &known.id).await {
+        let deleted = match detach_own(aws, known).await {
+            Ok(()) => delete_whole(aws, &known.id).await,
+            failed => failed,
+        };
+        match deleted {
             Err(error) if error.is(ErrorClass::NotFound) => Ok(()),
             Err(error) if error.code == "DeleteConflict" => Err(explain_conflict(aws, &known.id, error).await),
             other => other,
@@ -271,8 +278,23 @@ async fn delete_whole(aws: &Aws, arn: &str) -> Result<(), CloudError> {
     Ok(())
 }
 
-/// Names who the policy is still attached to. The policy is not detached from them: what this stack attached it to goes
-/// first, and the rest is somebody else's.
+/// Detaches the policy from the roles of its own stack: they still hold it where it goes before its successor of the same
+/// name comes.
+async fn detach_own(aws: &Aws, known: &Known) -> Result<(), CloudError> {
+    let arn = known.id.as_str();
+    let call = || aws.iam.list_entities_for_policy().policy_arn(arn).send();
+    let entities = aws.calls.read("iam:ListEntitiesForPolicy", call).await?;
+    for name in entities.policy_roles().iter().filter_map(|role| role.role_name()) {
+        let found = aws.calls.read("iam:GetRole", || aws.iam.get_role().role_name(name).send()).await?;
+        if found.role().is_some_and(|role| is_of_stack(&known.attributes, &iam::tags(role.tags()))) {
+            let call = || aws.iam.detach_role_policy().role_name(name).policy_arn(arn).send();
+            gone_is_fine(aws.calls.write("iam:DetachRolePolicy", call).await.map(|_| ()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Names who the policy is still attached to. It is not detached from them: they are somebody else's.
 async fn explain_conflict(aws: &Aws, arn: &str, error: CloudError) -> CloudError {
     let call = || aws.iam.list_entities_for_policy().policy_arn(arn).send();
     let Ok(entities) = aws.calls.read("iam:ListEntitiesForPolicy", call).await else { return error };

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::aws::{Aws, facts};
 use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, UpdateRequest};
-use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, Scope, template};
+use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder, Scope, template};
 
 /// A repository of container images (ECR). Its tags are set, and not read again: they are returned for one repository a
 /// call only.
@@ -128,6 +128,7 @@ impl Kind for RepositoryKind {
             write_only: &["force_delete"],
             documents: &["lifecycle"],
             identity: Identity::UniqueName,
+            replace_order: ReplaceOrder::CreateFirst,
             naming: Some(Naming { attribute: "name", longest: 256 }),
             canonical,
             check,

@@ -16,7 +16,7 @@ use super::document::{PolicyDocument, PolicyUse, check_policy, size};
 use super::{Actions, Kind, Tags, create_tags, gone_is_fine, iam, is_owned, spec, trust, typed};
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, UpdateRequest};
-use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, template};
+use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder, template};
 
 /// An IAM role: what a service or an application may do.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -129,6 +129,7 @@ impl Kind for RoleKind {
             outputs: &["arn", "unique_id"],
             documents: &["trust", "policies"],
             identity: Identity::UniqueName,
+            replace_order: ReplaceOrder::CreateFirst,
             naming: Some(Naming { attribute: "name", longest: 64 }),
             check,
             predict: |attributes, scope| iam::predicted_arn(attributes, scope, "role"),

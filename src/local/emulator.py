@@ -47,6 +47,10 @@ def serve_moto(listener, ecs):
         # Each service is imported when it is first asked; so is this one.
         if ecs and service == "applicationautoscaling":
             accept_services_of(ecs)
+        if service == "autoscaling":
+            complete_groups()
+        if service == "ec2":
+            complete_endpoints()
         return create_backend_app(service)
 
     host, port = listener.getsockname()
@@ -74,6 +78,122 @@ def accept_services_of(ecs):
         return exists_here(self, resource_id)
 
     ApplicationAutoscalingBackend._ecs_service_exists_for_target = exists
+
+
+def complete_groups():
+    """Lets moto's autoscaling groups keep every setting, measure no more when told so, and be refreshed."""
+    import datetime
+    import uuid
+
+    from moto.autoscaling.exceptions import AutoscalingClientError, ValidationError
+    from moto.autoscaling.responses import AutoScalingResponse
+    from moto.core.responses import ActionResult, EmptyResult
+    from moto.ec2.models.launch_templates import LaunchTemplateVersion
+    from moto.ec2.utils import parse_user_data
+
+    def user_data(self):
+        """Of any version: without this, no instance of a later one than the first is started."""
+        given = self.data.get("UserData")
+        return parse_user_data(given and str(given))
+
+    LaunchTemplateVersion.user_data = property(user_data)
+
+    # What creating or updating leaves out, and the value that takes a setting back.
+    settings = {
+        "DefaultCooldown": ("default_cooldown", None),
+        "DefaultInstanceWarmup": ("default_instance_warmup", -1),
+        "MaxInstanceLifetime": ("max_instance_lifetime", 0),
+        "TerminationPolicies": ("termination_policies", None),
+        "CapacityRebalance": ("capacity_rebalance", None),
+    }
+
+    def group_of(response):
+        group = response.autoscaling_backend.autoscaling_groups.get(response._get_param("AutoScalingGroupName"))
+        if group is None:
+            raise ValidationError("AutoScalingGroup name not found - null")
+        return group
+
+    def keeping(act):
+        def acting(self):
+            answer = act(self)
+            group, given = group_of(self), self._get_params()
+            for name in settings.keys() & given.keys():
+                attribute, none = settings[name]
+                setattr(group, attribute, None if given[name] == none else given[name])
+            return answer
+
+        return acting
+
+    def enable_metrics_collection(self):
+        group = group_of(self)
+        group.metrics = sorted({*group.metrics, *self._get_param("Metrics", [])})
+        return EmptyResult()
+
+    def disable_metrics_collection(self):
+        group, given = group_of(self), self._get_param("Metrics", [])
+        group.metrics = [metric for metric in group.metrics if given and metric not in given]
+        return EmptyResult()
+
+    def start_instance_refresh(self):
+        """Replaces all instances by such as the group is set to by now, at once."""
+        group = group_of(self)
+        refreshes = vars(group).setdefault("refreshes", [])
+        now = datetime.datetime.now(datetime.timezone.utc)
+        outdated, group.instance_states = group.instance_states, []
+        group.set_desired_capacity(group.desired_capacity)
+        if outdated:
+            group.ec2_backend.terminate_instances([state.instance.id for state in outdated])
+        refresh = {
+            "InstanceRefreshId": str(uuid.uuid4()),
+            "AutoScalingGroupName": group.name,
+            "Status": "Successful",
+            "StartTime": now,
+            "EndTime": now,
+            "PercentageComplete": 100,
+            "InstancesToUpdate": 0,
+            "Preferences": self._get_param("Preferences", {}),
+        }
+        refreshes.insert(0, refresh)
+        return ActionResult({"InstanceRefreshId": refresh["InstanceRefreshId"]})
+
+    def describe_instance_refreshes(self):
+        ids = self._get_param("InstanceRefreshIds", [])
+        refreshes = getattr(group_of(self), "refreshes", [])
+        return ActionResult({"InstanceRefreshes": [r for r in refreshes if not ids or r["InstanceRefreshId"] in ids]})
+
+    def cancel_instance_refresh(self):
+        group = group_of(self)
+        message = f"No in progress or pending Instance Refresh found for Auto Scaling group {group.name}"
+        raise AutoscalingClientError("ActiveInstanceRefreshNotFound", message)
+
+    AutoScalingResponse.create_auto_scaling_group = keeping(AutoScalingResponse.create_auto_scaling_group)
+    AutoScalingResponse.update_auto_scaling_group = keeping(AutoScalingResponse.update_auto_scaling_group)
+    for action in (
+        enable_metrics_collection,
+        disable_metrics_collection,
+        start_instance_refresh,
+        describe_instance_refreshes,
+        cancel_instance_refresh,
+    ):
+        setattr(AutoScalingResponse, action.__name__, action)
+
+
+def complete_endpoints():
+    """Lets a gateway endpoint of moto have its route in each of its tables: one that lacks it is never deleted."""
+    from moto.ec2.models.vpcs import VPCEndPoint
+
+    modify = VPCEndPoint.modify
+
+    def modify_with_routes(self, *changes):
+        before = set(self.route_table_ids)
+        modify(self, *changes)
+        after, prefixes = set(self.route_table_ids), self.destination_prefix_list_id
+        for table in after - before if prefixes else ():
+            self.ec2_backend.create_route(table, None, gateway_id=self.id, destination_prefix_list_id=prefixes)
+        for table in before - after if prefixes else ():
+            self.ec2_backend.delete_route(table, prefixes)
+
+    VPCEndPoint.modify = modify_with_routes
 
 
 def serve_ministack(listener):

@@ -102,6 +102,15 @@ impl PlanError {
     }
 }
 
+/// What goes with things that are deleted before their successors come.
+#[derive(Default)]
+struct WentAlong {
+    /// What the resource is part of: it goes itself.
+    part_of: Option<Address>,
+    /// Attributes that held something of others, and of which.
+    put_back: BTreeMap<String, Address>,
+}
+
 /// A plan in the making.
 struct Planner<'a, 'i> {
     inputs: &'i Inputs<'a>,
@@ -230,9 +239,50 @@ impl<'a> Planner<'a, '_> {
                 action.id = Some(entry.id.clone());
                 action.unfinished = !entry.complete;
                 action.depended_on.clone_from(&entry.depends_on);
-                self.existing(spec, entry, action);
+                let went_along = self.went_along(resource, spec, &mut action);
+                self.existing(spec, entry, action, &went_along);
             }
         }
+    }
+
+    /// What the resource held of others goes with them where they are deleted before their successors come, even where
+    /// the successor has the same name: so it is not counted as there, and put back.
+    fn went_along(&self, resource: &Resource, spec: &KindSpec, action: &mut Action) -> WentAlong {
+        let goes_first = |value: &Value| match value.as_str().map(template::parts).as_deref() {
+            Some([template::Part::Reference(inner, _)]) => {
+                let reference = Reference::parse(inner)?;
+                let known = self.known.get(reference.target.as_str())?;
+                reference.address().filter(|_| known.replaced_delete_first)
+            }
+            _ => None,
+        };
+        let mut out = WentAlong::default();
+        for (name, value) in &resource.attributes {
+            match value {
+                Value::String(_) => match goes_first(value) {
+                    Some(other) if spec.replace_on.contains(&name.as_str()) => out.part_of = Some(other),
+                    Some(other) => {
+                        action.current.remove(name);
+                        out.put_back.insert(name.clone(), other);
+                    }
+                    None => {}
+                },
+                Value::Array(items) => {
+                    let mut known = |reference: &Reference| self.answer(reference);
+                    for item in items {
+                        let Some(other) = goes_first(item) else { continue };
+                        if let Some(Value::Array(held)) = action.current.get_mut(name)
+                            && let Some(gone) = template::literal(&template::resolve(item, &mut known))
+                        {
+                            held.retain(|one| *one != gone);
+                            out.put_back.insert(name.clone(), other);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        out
     }
 
     /// The resource's attributes with every reference that is known put in.
@@ -312,21 +362,30 @@ impl<'a> Planner<'a, '_> {
         self.foresee(spec, action, false);
     }
 
-    fn existing(&mut self, spec: &'a KindSpec, entry: &Entry, mut action: Action) {
+    fn existing(&mut self, spec: &'a KindSpec, entry: &Entry, mut action: Action, went_along: &WentAlong) {
         action.changes = diff::changes(spec, &action.attributes, Some(&entry.attributes), &action.current);
+        let put_back =
+            |change: &Change| went_along.put_back.get(change.path.split('.').next().unwrap_or_default()).cloned();
+        action.changes.iter_mut().filter(|change| put_back(change).is_some()).for_each(|change| change.drift = false);
         let forced: Vec<&str> =
             action.changes.iter().filter(|c| c.forces_replacement).map(|c| c.path.as_str()).collect();
         let asked = self.inputs.replace.iter().any(|name| action.address.is_within(name));
-        if asked || !forced.is_empty() {
+        let delete_first_below: Vec<&Address> = action
+            .depends_on
+            .iter()
+            .map(|(address, _)| address)
+            .filter(|address| self.known.get(address.as_str()).is_some_and(|known| known.replaced_delete_first))
+            .collect();
+        let around = delete_first_below.iter().find(|address| spec.rebuilt_around.contains(&address.kind()));
+        if asked || !forced.is_empty() || around.is_some() || went_along.part_of.is_some() {
             action.action = Verb::Replace;
-            action.reason = match forced.as_slice() {
-                [] => "you asked for it".to_owned(),
-                paths => format!("{} cannot be changed in place", list(paths)),
+            action.reason = match (forced.as_slice(), around, &went_along.part_of) {
+                ([], Some(address), _) if !asked => format!("{address} cannot go while this uses it"),
+                ([], None, Some(other)) if !asked => format!("{other}, which it is part of, is made anew"),
+                ([], ..) => "you asked for it".to_owned(),
+                (paths, ..) => format!("{} cannot be changed in place", list(paths)),
             };
-            let delete_first_below = action
-                .depends_on
-                .iter()
-                .any(|(address, _)| self.known.get(address.as_str()).is_some_and(|known| known.replaced_delete_first));
+            let delete_first_below = !delete_first_below.is_empty();
             // Two of one unique name cannot exist at once.
             let name_stays =
                 spec.naming.is_some_and(|naming| !action.changes.iter().any(|c| c.path == naming.attribute));
@@ -344,6 +403,9 @@ impl<'a> Planner<'a, '_> {
                 if action.protect { "it becomes protected" } else { "it is protected no longer" }.into()
             } else if action.changes.iter().all(|change| change.drift) {
                 "it was changed outside of this tool".into()
+            } else if let Some(others) = action.changes.iter().map(put_back).collect::<Option<BTreeSet<Address>>>() {
+                let others: Vec<&str> = others.iter().map(Address::as_str).collect();
+                format!("what it holds is made anew: {}", list(&others))
             } else {
                 "the stack changed".into()
             };

@@ -6,7 +6,7 @@ use futures_util::future::try_join_all;
 
 use tokio::time::Instant;
 
-use crate::cloud::{Cloud, CloudError, FIRST_PAUSE, Known, Observed, VISIBILITY, longer};
+use crate::cloud::{Cloud, CloudError, FIRST_PAUSE, Known, Observed, longer};
 use crate::graph::{Address, Graph, KindSpec, template};
 use crate::state::{Deposed, State};
 
@@ -91,7 +91,7 @@ async fn read(
     let mut seen = cloud.read(kind, &known).await?;
     seen.resize(known.len(), None);
     let (began, mut pause) = (Instant::now(), FIRST_PAUSE);
-    while began.elapsed() < VISIBILITY {
+    while began.elapsed() < cloud.visibility() {
         let missing: Vec<usize> = (0..known.len()).filter(|&at| seen[at].is_none() && !rest[at].1).collect();
         if missing.is_empty() {
             break;

@@ -30,13 +30,12 @@ pub fn expand(
     report: &mut Report,
 ) -> (Vec<Block>, BTreeMap<String, Expanded>) {
     let declared: BTreeSet<Address> = blocks.iter().map(|block| block.address.clone()).collect();
-    let siblings: BTreeMap<Address, Attributes> = blocks
-        .iter()
-        .filter_map(|block| match block.node.value() {
-            Value::Object(attributes) => Some((block.address.clone(), attributes)),
-            _ => None,
-        })
-        .collect();
+    let is_construct = |block: &Block| language.spec(block.address.kind()).is_none();
+    // Only constructs look at their siblings.
+    let siblings: BTreeMap<Address, Attributes> = match blocks.iter().any(is_construct) {
+        true => blocks.iter().map(|block| (block.address.clone(), attributes_of(block))).collect(),
+        false => BTreeMap::new(),
+    };
     let mut resources = Vec::with_capacity(blocks.len());
     let mut constructs = BTreeMap::new();
     for block in blocks {
@@ -45,14 +44,10 @@ pub fn expand(
             continue;
         };
         let mut expansion = None;
-        if let (false, Some(scope), Value::Object(attributes)) = (block.broken, scope, block.node.value()) {
-            let input = Input {
-                address: &block.address,
-                attributes: &attributes,
-                scope,
-                declared: &declared,
-                blocks: &siblings,
-            };
+        if let (false, Some(scope)) = (block.broken, scope) {
+            let attributes = attributes_of(&block);
+            let (address, declared) = (&block.address, &declared);
+            let input = Input { address, attributes: &attributes, scope, declared, blocks: &siblings };
             match construct.expand(&input) {
                 Ok(expanded) => {
                     resources.extend(made(&block, &expanded));
@@ -78,6 +73,13 @@ pub fn finding(block: &Block, problem: &Problem, attributes: &Attributes) -> Fin
         false => format!("`{}.{}`: {}", block.address, problem.path.join("."), problem.message),
     };
     Finding::at(place, message).maybe_help(problem.help.clone())
+}
+
+fn attributes_of(block: &Block) -> Attributes {
+    match block.node.value() {
+        Value::Object(map) => map,
+        _ => Attributes::new(),
+    }
 }
 
 fn made(block: &Block, expansion: &Expansion) -> Vec<Block> {

@@ -12,7 +12,7 @@ use super::node::{Entry, Item, Node, Table};
 use super::scopes::Scopes;
 use super::shape::{self, Shape};
 use super::source::{Place, Sources};
-use super::substitute::check_syntax;
+use super::substitute::{UNREAD, check_syntax};
 
 /// Where the files of a stack are read from.
 pub struct Files<'a> {
@@ -112,6 +112,7 @@ impl Loading<'_, '_> {
                             .help("give the name of a file that ends in .json, a table, or JSON text"),
                     };
                     self.report.error(finding);
+                    node.item = Item::Text(UNREAD.to_owned());
                 }
             }
             _ => {}
@@ -120,8 +121,7 @@ impl Loading<'_, '_> {
 
     fn load_file(&mut self, node: &mut Node, name: &str, kind: &str) {
         let Some(text) = self.read(name, node.place) else {
-            // What is checked later shall find a document, not a file's name.
-            node.item = Item::Text(if kind == "json" { "{}".to_owned() } else { String::new() });
+            node.item = Item::Text(UNREAD.to_owned());
             return;
         };
         let file = self.sources.add(name, &text);
@@ -131,7 +131,7 @@ impl Loading<'_, '_> {
                 Ok(value) => Node::at(&value, whole),
                 Err(error) => {
                     self.report.error(bad_json(&error, file, &text));
-                    node.item = Item::Text("{}".to_owned());
+                    node.item = Item::Text(UNREAD.to_owned());
                     return;
                 }
             },

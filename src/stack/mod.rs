@@ -157,8 +157,8 @@ pub fn reference(registry: &Registry) -> String {
     reference::of(&Language::of(registry, &crate::constructs::all()))
 }
 
-/// The folder that the names of files are relative to: the one that holds `stacks/`, where the stack lies in a folder of
-/// that name, and otherwise the stack's own.
+/// The folder that the names of files are relative to: the one that holds `stacks/`, where the stack lies in a folder
+/// of that name, and otherwise the stack's own.
 fn project_root(path: &Path) -> PathBuf {
     let here = || PathBuf::from(".");
     let own = path.parent().filter(|p| !p.as_os_str().is_empty()).map_or_else(here, Path::to_path_buf);
@@ -272,6 +272,16 @@ impl Reading {
         let known = top.region.as_ref().map(|region| scope(&name, region, env));
         let all = std::mem::take(&mut top.blocks);
         let (mut blocks, constructs) = expand::expand(all, language, known.as_ref(), &mut self.report);
+        blocks.retain(|block| {
+            let known = language.spec(block.address.kind()).is_some();
+            if !known {
+                self.report.error(
+                    Finding::at(block.header, format!("`{}` is of a kind that does not exist", block.address))
+                        .help("use a version of cofferdam that has it"),
+                );
+            }
+            known
+        });
 
         let names = resolve::Names {
             language,
@@ -297,11 +307,7 @@ impl Reading {
         for block in &mut blocks {
             let (Some(kind), Some(spec)) = (language.block(block.address.kind()), language.spec(block.address.kind()))
             else {
-                report.error(
-                    Finding::at(block.header, format!("`{}` is of a kind that does not exist", block.address))
-                        .help("use a version of cofferdam that has it"),
-                );
-                return None;
+                continue;
             };
             let mut own = Report::default();
             names.resolve(block, Shape::new(&kind.schema), &mut own);

@@ -22,6 +22,8 @@ pub enum Item {
     Float(f64),
     Bool(bool),
     Date(String),
+    /// Only in documents that are JSON: TOML has none.
+    Null,
     List(Vec<Node>),
     Table(Table),
 }
@@ -91,6 +93,7 @@ impl Node {
             Item::Float(_) => "a number",
             Item::Bool(_) => "true or false",
             Item::Date(_) => "a date",
+            Item::Null => "null",
             Item::List(_) => "a list",
             Item::Table(_) => "a table",
         }
@@ -103,6 +106,7 @@ impl Node {
             Item::Integer(number) => Value::from(*number),
             Item::Float(number) => Value::from(*number),
             Item::Bool(yes) => Value::Bool(*yes),
+            Item::Null => Value::Null,
             Item::List(items) => items.iter().map(Node::value).collect(),
             Item::Table(table) => table.entries.iter().map(|e| (e.key.clone(), e.node.value())).collect(),
         }
@@ -112,7 +116,7 @@ impl Node {
     pub fn of(value: &Value, place: Place, place_of: &dyn Fn(&str) -> Option<Place>) -> Self {
         let mut here = place;
         let item = match value {
-            Value::Null => Item::Table(Table::default()),
+            Value::Null => Item::Null,
             Value::Bool(yes) => Item::Bool(*yes),
             Value::Number(number) => match number.as_i64() {
                 Some(number) => Item::Integer(number),
@@ -122,11 +126,9 @@ impl Node {
                 here = place_of(text).unwrap_or(place);
                 Item::Text(text.clone())
             }
-            Value::Array(items) => Item::List(
-                items.iter().filter(|item| !item.is_null()).map(|item| Self::of(item, place, place_of)).collect(),
-            ),
+            Value::Array(items) => Item::List(items.iter().map(|item| Self::of(item, place, place_of)).collect()),
             Value::Object(map) => {
-                let entries = map.iter().filter(|(_, item)| !item.is_null()).map(|(key, item)| Entry {
+                let entries = map.iter().map(|(key, item)| Entry {
                     key: key.clone(),
                     key_place: place,
                     node: Self::of(item, place, place_of),

@@ -13,7 +13,7 @@ use super::node::{Item, Node};
 use super::scopes::Scopes;
 use super::shape::{Shape, each_extended};
 use super::source::{Place, Sources};
-use super::substitute::{is_reference, substitute};
+use super::substitute::{UNREAD, is_reference, substitute};
 use crate::aws::facts;
 use crate::graph::template::{self, Part};
 use crate::graph::{Address, Reference};
@@ -44,22 +44,17 @@ enum Meaning {
 impl Names<'_, '_> {
     /// Resolves bare names and zones in a block's attributes.
     pub fn resolve(&self, block: &mut Block, shape: Shape<'_>, report: &mut Report) {
-        let mut bad = BTreeSet::new();
         let Item::Table(table) = &mut block.node.item else { return };
         for entry in &mut table.entries {
             let Some(shape) = shape.property(&entry.key) else { continue };
-            let before = report.errors();
-            each_extended(&mut entry.node, shape, &["x-reference", "x-zone"], &mut |node, extension, value| {
-                match extension {
-                    "x-zone" => self.zone(node, report),
-                    _ => self.bare_name(node, value, report),
-                }
+            let names = ["x-reference", "x-zone", "x-file", "x-files"];
+            each_extended(&mut entry.node, shape, &names, &mut |node, extension, value| match extension {
+                "x-zone" => self.zone(node, report),
+                "x-file" | "x-files" if self.constructs.is_empty() || value == "text" => {}
+                "x-file" | "x-files" => self.fill_document(node, report),
+                _ => self.bare_name(node, value, report),
             });
-            if report.errors() > before {
-                bad.insert(entry.key.clone());
-            }
         }
-        block.bad.extend(bad);
     }
 
     fn zone(&self, node: &mut Node, report: &mut Report) {
@@ -92,7 +87,7 @@ impl Names<'_, '_> {
         .into_iter()
         .filter_map(|target| target.split_once('.'))
         .collect();
-        let Some(&(kind, attribute)) = targets.first() else { return };
+        let Some(&(kind, _)) = targets.first() else { return };
         for &(kind, attribute) in &targets {
             match self.meaning(kind, name) {
                 Meaning::Resource(address) | Meaning::Broken(address) => {
@@ -104,10 +99,7 @@ impl Names<'_, '_> {
             }
         }
         report.error(self.no_such(kind, name, node.place));
-        // What is checked later finds a reference in its place: something not known yet.
-        if is_reference(&format!("{kind}.{name}.{attribute}")) {
-            node.item = Item::Text(format!("${{{kind}.{name}.{attribute}}}"));
-        }
+        node.item = Item::Text(UNREAD.to_owned());
     }
 
     fn meaning(&self, kind: &str, name: &str) -> Meaning {
@@ -158,6 +150,21 @@ impl Names<'_, '_> {
             Some(_) => format!("declare [{kind}.{name}], or give the id or ARN of one that exists"),
             None => "give the id or ARN of one that exists".to_owned(),
         }))
+    }
+
+    /// Puts what constructs export into documents, as part of their structure: a list in place of a text.
+    fn fill_document(&self, node: &mut Node, report: &mut Report) {
+        if let Item::Table(table) = &mut node.item {
+            return table.entries.iter_mut().for_each(|entry| self.fill_document(&mut entry.node, report));
+        }
+        let Some(Ok(document)) = node.text().filter(|text| text.contains("${")).map(serde_json::from_str) else {
+            return;
+        };
+        let mut document = Node::at(&document, node.place);
+        substitute(&mut document, self.sources, report, &mut |reference, at, report| {
+            self.export(reference, at, report)
+        });
+        node.item = Item::Text(document.value().to_string());
     }
 
     /// Puts in what constructs export, and reports references without a target.

@@ -6,6 +6,7 @@ use super::language::{Language, What, top_schema};
 
 /// What a reference looks like; it may stand wherever a value may.
 const REFERENCE: &str = "reference";
+const REFERENCE_PATTERN: &str = r"\$\{[^}]+\}";
 
 /// The JSON Schema of stack files (draft 7, which editors' TOML plug-ins read), with the descriptions of every kind and
 /// attribute.
@@ -15,7 +16,7 @@ pub fn of(language: &Language<'_>) -> Value {
         REFERENCE.to_owned(),
         json!({
             "type": "string",
-            "pattern": "\\$\\{[^}]+\\}",
+            "pattern": REFERENCE_PATTERN,
             "description": "A reference: `${vpc.main.id}`, `${vars.x}`."
         }),
     );
@@ -44,7 +45,9 @@ pub fn of(language: &Language<'_>) -> Value {
         let mut own = block.schema.clone();
         let inner = own.as_object_mut().and_then(|map| map.remove("$defs"));
         for (key, value) in inner.iter().filter_map(Value::as_object).flatten() {
-            definitions.insert(format!("{name}.{key}"), converted(value, name));
+            let definition = open(converted(value, name));
+            definitions.insert(format!("{name}.{key}.overlay"), partial(&definition));
+            definitions.insert(format!("{name}.{key}"), definition);
         }
         let mut own = converted(&own, name);
         let summary = match block.what {
@@ -60,7 +63,7 @@ pub fn of(language: &Language<'_>) -> Value {
         }
         let required = own.as_object_mut().and_then(|map| map.remove("required"));
         let takes_existing = block.meta().contains(&"existing");
-        definitions.insert(format!("{name}.overlay"), own.clone());
+        definitions.insert(format!("{name}.overlay"), partial(&own));
         match required {
             // A block that names what exists needs nothing else.
             Some(required) if takes_existing => {
@@ -91,6 +94,35 @@ pub fn of(language: &Language<'_>) -> Value {
         "additionalProperties": false,
         "definitions": definitions
     })
+}
+
+/// A schema for what is laid over something: nothing is required, except in lists, which are replaced as a whole.
+fn partial(schema: &Value) -> Value {
+    match schema {
+        Value::Object(map) => {
+            let mut out = Map::new();
+            for (key, value) in map {
+                match (key.as_str(), value) {
+                    ("required", Value::Array(_)) => {}
+                    // Attributes may be named like keywords.
+                    ("properties", Value::Object(properties)) => {
+                        let each = properties.iter().map(|(name, value)| (name.clone(), partial(value)));
+                        out.insert(key.clone(), each.collect::<Map<_, _>>().into());
+                    }
+                    ("items" | "default" | "enum" | "const", _) => drop(out.insert(key.clone(), value.clone())),
+                    ("$ref", Value::String(target)) if !target.ends_with(REFERENCE) => {
+                        out.insert(key.clone(), format!("{target}.overlay").into());
+                    }
+                    // With less required, several alternatives may fit.
+                    ("oneOf", _) => drop(out.insert("anyOf".to_owned(), partial(value))),
+                    _ => drop(out.insert(key.clone(), partial(value))),
+                }
+            }
+            Value::Object(out)
+        }
+        Value::Array(items) => items.iter().map(partial).collect(),
+        other => other.clone(),
+    }
 }
 
 /// A table of blocks by name.
@@ -165,16 +197,30 @@ fn converted(schema: &Value, kind: &str) -> Value {
     out
 }
 
-/// A schema that also takes a reference.
-fn open(schema: Value) -> Value {
-    let any_text = schema.get("type").and_then(Value::as_str) == Some("string")
-        && schema.get("enum").is_none()
-        && schema.get("const").is_none();
-    let says_nothing = ["type", "$ref", "oneOf", "anyOf", "enum", "const"].iter().all(|key| schema.get(*key).is_none());
-    if any_text || says_nothing {
-        return schema;
+/// A schema that also takes a reference. Where it can, it does so without alternatives, for of those an editor only
+/// says that none fits.
+fn open(mut schema: Value) -> Value {
+    let Some(map) = schema.as_object_mut() else { return schema };
+    let chosen = ["enum", "const", "oneOf", "anyOf"].iter().any(|key| map.contains_key(*key));
+    match (map.get("type").and_then(Value::as_str), chosen) {
+        (Some("string"), false) => schema,
+        (Some(other), false) => {
+            // A pattern holds for texts alone.
+            map.insert("type".to_owned(), json!([other, "string"]));
+            map.insert("pattern".to_owned(), REFERENCE_PATTERN.into());
+            schema
+        }
+        // What `$ref` names takes references by itself; what stands beside it is not read.
+        (None, false) => match (map.remove("$ref"), map.is_empty()) {
+            (None, _) => schema,
+            (Some(target), true) => json!({ "$ref": target }),
+            (Some(target), false) => {
+                map.insert("allOf".to_owned(), json!([{ "$ref": target }]));
+                schema
+            }
+        },
+        (_, true) => alternatives(schema, json!([{ "$ref": format!("#/definitions/{REFERENCE}") }])),
     }
-    alternatives(schema, json!([{ "$ref": format!("#/definitions/{REFERENCE}") }]))
 }
 
 /// A schema beside others, its description and default outside, where editors look.

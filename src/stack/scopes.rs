@@ -15,6 +15,12 @@ use crate::graph::{Attributes, Reference, template};
 /// The types that a variable may declare.
 const TYPES: [&str; 6] = ["string", "integer", "number", "bool", "list", "table"];
 
+/// How many variables may stand between one and its value.
+const DEEPEST: usize = 32;
+
+/// The longest value that a variable may have, in bytes of JSON.
+const LONGEST: usize = 1 << 20;
+
 /// A variable as the stack declares it.
 struct Declared {
     name: String,
@@ -42,6 +48,8 @@ pub struct Scopes<'a> {
     pub own: BTreeMap<&'static str, Option<String>>,
     stacks: BTreeMap<String, Result<Attributes, String>>,
     told: BTreeSet<String>,
+    depth: usize,
+    too_deep: bool,
 }
 
 impl<'a> Scopes<'a> {
@@ -69,6 +77,8 @@ impl<'a> Scopes<'a> {
             own: BTreeMap::new(),
             stacks: BTreeMap::new(),
             told: BTreeSet::new(),
+            depth: 0,
+            too_deep: false,
         };
         for name in options.vars.keys().filter(|name| !scopes.declared.contains_key(*name)) {
             report.error(
@@ -198,13 +208,27 @@ impl<'a> Scopes<'a> {
         }
         self.variables.insert(name.to_owned(), Variable::Open);
         let before = report.errors();
+        self.depth += 1;
         let value = self.work_out(name, sources, report);
+        self.depth -= 1;
+        self.check_size(name, value.as_ref(), report);
         let variable = match &value {
             Some(value) if report.errors() == before => Variable::Known(value.clone()),
             _ => Variable::Broken,
         };
         self.variables.insert(name.to_owned(), variable);
         value.filter(|_| report.errors() == before)
+    }
+
+    /// Variables that hold each other several times grow quickly.
+    fn check_size(&self, name: &str, value: Option<&Value>, report: &mut Report) {
+        let length = value.map_or(0, |value| value.to_string().len());
+        if let (true, Some(declared)) = (length > LONGEST, self.declared.get(name)) {
+            report.error(
+                Finding::at(declared.place, format!("the variable `{name}` would be {length} bytes long"))
+                    .help("values go up to 1 MiB: let it name fewer others"),
+            );
+        }
     }
 
     fn work_out(&mut self, name: &str, sources: &Sources, report: &mut Report) -> Option<Value> {
@@ -214,8 +238,13 @@ impl<'a> Scopes<'a> {
         let given = self.options.vars.get(name).map(|text| (text, format!("--var {name}=…")));
         let given =
             given.or_else(|| self.options.environment.get(name).map(|text| (text, format!("COFFERDAM_VAR_{name}"))));
-        let value_kind = kind.or_else(|| default.as_ref().and_then(|node| kind_of(node).map(str::to_owned)));
         if let Some((text, origin)) = given {
+            // Without a declared type it is the default's.
+            let value_kind = kind.or_else(|| {
+                let node = default.as_mut()?;
+                self.fill(node, sources, report);
+                kind_of(node).map(str::to_owned)
+            });
             return match parse_given(text, value_kind.as_deref()) {
                 Some(value) => Some(template::escape_value(&value)),
                 None => {
@@ -235,8 +264,17 @@ impl<'a> Scopes<'a> {
             )));
             return None;
         };
+        if self.depth > DEEPEST {
+            if !std::mem::replace(&mut self.too_deep, true) {
+                report.error(
+                    Finding::at(node.place, format!("the variable `{name}` is more than {DEEPEST} variables away"))
+                        .help("let variables name fewer others in a row"),
+                );
+            }
+            return None;
+        }
         self.fill(node, sources, report);
-        if let (Some(wanted), Some(found)) = (value_kind.as_deref(), kind_of(node))
+        if let (Some(wanted), Some(found)) = (kind.as_deref(), kind_of(node))
             && wanted != found
             && !(wanted == "number" && found == "integer")
             && !template::is_unknown(&node.value())
@@ -300,6 +338,7 @@ fn with_article(kind: &str) -> String {
 
 fn kind_of(node: &Node) -> Option<&'static str> {
     Some(match node.item {
+        Item::Null => return None,
         Item::Text(_) | Item::Date(_) => "string",
         Item::Integer(_) => "integer",
         Item::Float(_) => "number",

@@ -200,7 +200,7 @@ impl<'a> Shape<'a> {
                 Item::Integer(_) => one_of(&["integer", "number"]),
                 Item::Float(number) => one_of(&["number"]) || (number.fract() == 0.0 && one_of(&["integer"])),
                 Item::Bool(_) => one_of(&["boolean"]),
-                Item::Date(_) => false,
+                Item::Date(_) | Item::Null => false,
                 Item::List(_) => one_of(&["array"]),
                 Item::Table(_) => one_of(&["object"]),
             }

@@ -8,6 +8,9 @@ use super::diagnostic::{Finding, Report};
 use super::node::{Item, Node};
 use super::source::{Place, Sources};
 
+/// Stands where something wrong stood, once that is told: later checks find a value that is not known yet.
+pub const UNREAD: &str = "${self.unread}";
+
 /// Reports templates that cannot be read: an unclosed `${`, a reference that is none.
 pub fn check_syntax(node: &Node, sources: &Sources, report: &mut Report) {
     node.each_text(&mut |text, place| {
@@ -27,7 +30,7 @@ pub fn check_syntax(node: &Node, sources: &Sources, report: &mut Report) {
                 Part::Reference(inner, _) if !is_reference(inner) => {
                     let at = sources.within(place, &format!("${{{inner}}}"));
                     report.error(Finding::at(at, format!("`${{{inner}}}` is no reference")).help(format!(
-                        "references look like ${{vpc.main.id}} or ${{vars.x}}; for the text itself write `$${{{inner}}}`"
+                        "references look like ${{vpc.main.id}} or ${{vars.x}}; the text itself is `$${{{inner}}}`"
                     )));
                 }
                 _ => {}

@@ -7,11 +7,15 @@ mod stack;
 
 mod crash;
 mod engine;
+mod interrupts;
 mod kinds;
 mod language;
 mod lifecycle;
 mod local;
+mod main_job;
 mod planner;
 mod reference;
+mod refresh_calls;
 mod state;
 mod steps;
+mod terminal;

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use cofferdam::aws::{Aws, Connect};
 use cofferdam::cloud::{ADDRESS_TAG, Cloud, CreateRequest, Known, Lost, Phase, Progress, STACK_TAG, UpdateRequest};
 use cofferdam::graph::{Address, Attributes};
-use cofferdam::kinds::AwsCloud;
+use cofferdam::kinds::{Actions, AwsCloud, Registry};
 use cofferdam::local::{Attached, Endpoints, Local};
 use serde_json::{Value, json};
 
@@ -92,7 +92,32 @@ fn request(cloud: &AwsCloud, kind: &str, attributes: Value) -> CreateRequest {
     CreateRequest { address, token, attributes: canonical(cloud, kind, attributes) }
 }
 
+/// What a step of a kind declares, besides what it declares for reading.
+type Declared = fn(&Actions) -> &'static [&'static str];
+
+/// Takes a step of a kind, and sees that each call it makes is declared for the step or for reading.
+async fn declared<T>(cloud: &AwsCloud, kind: &str, step: Declared, taking: impl Future<Output = T>) -> T {
+    let before = cloud.aws().calls.counts();
+    let taken = taking.await;
+    let actions = Registry::new().kind(kind).expect("the kind is registered").actions();
+    let missing: Vec<_> = cloud
+        .aws()
+        .calls
+        .counts()
+        .into_iter()
+        .filter(|(call, count)| before.get(call).is_none_or(|had| had < count))
+        .map(|(call, _)| call)
+        .filter(|call| !actions.read.iter().chain(step(&actions)).any(|declared| declared == call))
+        .collect();
+    assert!(missing.is_empty(), "{kind} sends {missing:?} and declares {:?} and {:?}", actions.read, step(&actions));
+    taken
+}
+
 async fn settle(cloud: &AwsCloud, kind: &str, known: &Known, phase: Phase) -> Attributes {
+    declared(cloud, kind, |_| &[], settled(cloud, kind, known, phase)).await
+}
+
+async fn settled(cloud: &AwsCloud, kind: &str, known: &Known, phase: Phase) -> Attributes {
     for _ in 0..50 {
         match cloud.poll(kind, known, phase).await.unwrap_or_else(|e| panic!("{kind} {phase:?}: {e}")) {
             Progress::Done(outputs) => return outputs,
@@ -105,14 +130,18 @@ async fn settle(cloud: &AwsCloud, kind: &str, known: &Known, phase: Phase) -> At
 /// Creates a resource whole, for others to stand on; gives what is known of it.
 pub async fn make(cloud: &AwsCloud, kind: &str, attributes: Value) -> Known {
     let request = request(cloud, kind, attributes);
-    let created = cloud.create(kind, &request).await.unwrap_or_else(|e| panic!("{kind} create: {e}"));
+    let created = declared(cloud, kind, |a| a.create, cloud.create(kind, &request))
+        .await
+        .unwrap_or_else(|e| panic!("{kind} create: {e}"));
     let mut known = Known {
         address: request.address.clone(),
         id: created.id,
         attributes: request.attributes.clone(),
         outputs: created.outputs,
     };
-    cloud.finish(kind, &known.id, &request).await.unwrap_or_else(|e| panic!("{kind} finish: {e}"));
+    declared(cloud, kind, |a| a.create, cloud.finish(kind, &known.id, &request))
+        .await
+        .unwrap_or_else(|e| panic!("{kind} finish: {e}"));
     known.outputs.extend(settle(cloud, kind, &known, Phase::Created).await);
     known
 }
@@ -159,7 +188,9 @@ fn own_tags(wanted: &Value, got: &Value) -> Value {
 /// back, deleted twice and gone. `changes` are attributes laid over the first ones; null removes one.
 pub async fn life(cloud: &AwsCloud, kind: &str, attributes: Value, changes: &[Value]) {
     let request = request(cloud, kind, attributes);
-    let created = cloud.create(kind, &request).await.unwrap_or_else(|e| panic!("{kind} create: {e}"));
+    let created = declared(cloud, kind, |a| a.create, cloud.create(kind, &request))
+        .await
+        .unwrap_or_else(|e| panic!("{kind} create: {e}"));
     assert!(!created.id.is_empty(), "{kind}: create gives an id");
     let found = cloud
         .find(kind, &Lost { request: request.clone() })
@@ -168,7 +199,9 @@ pub async fn life(cloud: &AwsCloud, kind: &str, attributes: Value, changes: &[Va
         .unwrap_or_else(|| panic!("{kind}: what was created is found again"));
     assert_eq!(found.id, created.id, "{kind}: found again under the same id");
     for _ in 0..2 {
-        cloud.finish(kind, &created.id, &request).await.unwrap_or_else(|e| panic!("{kind} finish: {e}"));
+        declared(cloud, kind, |a| a.create, cloud.finish(kind, &created.id, &request))
+            .await
+            .unwrap_or_else(|e| panic!("{kind} finish: {e}"));
     }
     let mut known = Known {
         address: request.address.clone(),
@@ -194,7 +227,9 @@ pub async fn life(cloud: &AwsCloud, kind: &str, attributes: Value, changes: &[Va
         }
         let update = update_request(cloud, kind, &known, after);
         for _ in 0..2 {
-            cloud.update(kind, &update).await.unwrap_or_else(|e| panic!("{kind} update {change}: {e}"));
+            declared(cloud, kind, |a| a.update, cloud.update(kind, &update))
+                .await
+                .unwrap_or_else(|e| panic!("{kind} update {change}: {e}"));
         }
         known.attributes = update.after;
         known.outputs.extend(settle(cloud, kind, &known, Phase::Updated).await);
@@ -232,7 +267,9 @@ pub async fn change(cloud: &AwsCloud, kind: &str, known: &mut Known, attributes:
     let mut after = known.attributes.clone();
     after.extend(map(attributes));
     let update = update_request(cloud, kind, known, after);
-    cloud.update(kind, &update).await.unwrap_or_else(|e| panic!("{kind} update: {e}"));
+    declared(cloud, kind, |a| a.update, cloud.update(kind, &update))
+        .await
+        .unwrap_or_else(|e| panic!("{kind} update: {e}"));
     known.attributes = update.after;
     known.outputs.extend(settle(cloud, kind, known, Phase::Updated).await);
 }
@@ -240,7 +277,9 @@ pub async fn change(cloud: &AwsCloud, kind: &str, known: &mut Known, attributes:
 /// Deletes a resource, twice, and sees it gone.
 pub async fn remove(cloud: &AwsCloud, kind: &str, known: &Known) {
     for _ in 0..2 {
-        cloud.delete(kind, known).await.unwrap_or_else(|e| panic!("{kind} delete: {e}"));
+        declared(cloud, kind, |a| a.delete, cloud.delete(kind, known))
+            .await
+            .unwrap_or_else(|e| panic!("{kind} delete: {e}"));
         settle(cloud, kind, known, Phase::Deleted).await;
     }
     assert_eq!(observed(cloud, kind, known).await, None, "{kind} is gone after delete");

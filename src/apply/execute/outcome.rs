@@ -7,8 +7,9 @@ impl Run<'_> {
         let stage = self.steps_state[step].stage;
         if self.steps_state[step].under_way && !matches!(answer, Answer::Awake) {
             self.steps_state[step].under_way = false;
-            if !matches!(stage, Stage::Poll(_)) {
-                self.in_call -= 1;
+            match stage {
+                Stage::Poll(_) => self.in_poll -= 1,
+                _ => self.in_call -= 1,
             }
         }
         match answer {
@@ -19,7 +20,7 @@ impl Run<'_> {
                 let again = self.cloud.spec(&self.action(step).kind).is_some_and(|spec| spec.identity.is_idempotent());
                 let progressing = &mut self.steps_state[step];
                 // It may be there and not be shown yet; made again now, there would be two.
-                if again || progressing.lost_at.is_none_or(|at| at.elapsed() >= VISIBILITY) {
+                if again || progressing.lost_at.is_none_or(|at| at.elapsed() >= self.cloud.visibility()) {
                     progressing.stage = Stage::Create;
                 }
                 self.pause(step);

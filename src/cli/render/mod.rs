@@ -1,5 +1,6 @@
 //! What people and programs see: the same plans and events as text and as JSON.
 
+mod changes;
 pub mod json;
 pub mod plan;
 pub mod style;

@@ -1,25 +1,17 @@
 //! A plan as people read it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::Value;
-use similar::{ChangeTag, TextDiff};
 
-use super::{plural, style, value};
-use crate::cloud::ADDRESS_TAG;
-use crate::plan::{Action, After, Change, Plan, Summary, Verb};
-
-/// Texts longer than this, or of several lines, are shown as line diffs.
-const LONG: usize = 100;
-/// Lines of context in line diffs.
-const CONTEXT: usize = 3;
+use super::{changes, plural, style, value};
+use crate::plan::{Action, After, Mode, Plan, Summary, Verb};
 
 /// A whole plan.
 pub fn plan(plan: &Plan) -> String {
     let mut text = drift(plan);
-    for action in plan.changing() {
-        one(action, &mut text);
-    }
+    resources(plan, &mut text);
     outputs(plan, &mut text);
     if plan.actions.iter().any(|a| a.changes.iter().any(|c| matches!(c.after, After::Unknown { .. }))) {
         let legend = "‹kind.name.attribute› is known once that resource is applied";
@@ -52,7 +44,8 @@ pub fn summary(plan: &Plan) -> String {
         .map(|(count, what, style)| style::paint(*style, &format!("{count} {what}")))
         .collect();
     let told = if told.is_empty() { "only outputs change".to_owned() } else { told.join(", ") };
-    format!("{}: {told}; {no_change} as they should be.\n", style::strong("Plan"))
+    let rest = if no_change == 0 { String::new() } else { format!("; {no_change} as they should be") };
+    format!("{}: {told}{rest}.\n", style::strong("Plan"))
 }
 
 /// What somebody changed behind the tool's back, apart from what the stack changes.
@@ -68,14 +61,63 @@ pub fn drift(plan: &Plan) -> String {
             continue;
         }
         let _ = writeln!(text, "  {} {}", style::paint(style::CHANGED, "!"), drift.address);
-        changes(&drift.changes, Verb::NoChange, "      ", &mut text);
+        changes::changes(&drift.changes, Verb::NoChange, "      ", &mut text);
     }
     text.push('\n');
     text
 }
 
-fn one(action: &Action, text: &mut String) {
-    let (sign, style) = match action.action {
+/// All that is to happen to resources: those of a construct together, in the order in which the first of them comes.
+fn resources(plan: &Plan, text: &mut String) {
+    let mut firsts = BTreeMap::new();
+    let mut actions: Vec<(usize, &Action)> = plan
+        .changing()
+        .enumerate()
+        .map(|(index, action)| {
+            let owner = action.address.construct().unwrap_or(action.address.as_str());
+            (*firsts.entry(owner).or_insert(index), action)
+        })
+        .collect();
+    actions.sort_by_key(|(first, _)| *first);
+    let signs = if actions.iter().any(|(_, action)| action.action == Verb::Replace) { 3 } else { 1 };
+    let indent = " ".repeat(signs + 3);
+    let addresses = actions.iter().filter(|(_, action)| is_short(action)).map(|(_, a)| a.address.as_str().len()).max();
+    let mut apart = false;
+    for (_, action) in &actions {
+        let (sign, style) = sign(action);
+        let width = if is_short(action) { addresses.unwrap_or(0) } else { 0 };
+        let tail = tail(plan, action);
+        let mut details = String::new();
+        if !is_short(action) {
+            changes::changes(&action.changes, action.action, &indent, &mut details);
+        }
+        // What has details stands apart from its neighbours; what has none makes a list.
+        if apart || (!details.is_empty() && !text.is_empty() && !text.ends_with("\n\n")) {
+            text.push('\n');
+        }
+        let head = format!("{sign:signs$} {}", action.address);
+        let _ = match tail.is_empty() {
+            true => writeln!(text, "{}", style::paint(style.bold(), &head)),
+            false => {
+                let gap = " ".repeat(width.saturating_sub(action.address.as_str().len()) + 2);
+                writeln!(text, "{}{gap}{}", style::paint(style.bold(), &head), style::faint(&tail))
+            }
+        };
+        apart = !details.is_empty();
+        text.push_str(&details);
+    }
+    if !actions.is_empty() {
+        text.push('\n');
+    }
+}
+
+/// Whether an action is told on one line.
+fn is_short(action: &Action) -> bool {
+    matches!(action.action, Verb::Delete | Verb::Forget)
+}
+
+fn sign(action: &Action) -> (&'static str, anstyle::Style) {
+    match action.action {
         Verb::Create => ("+", style::GOOD),
         Verb::Update => ("~", style::CHANGED),
         Verb::Replace if action.create_first => ("+/-", style::ANEW),
@@ -83,111 +125,20 @@ fn one(action: &Action, text: &mut String) {
         Verb::Delete => ("-", style::BAD),
         Verb::Forget => (".", style::FAINT),
         Verb::NoChange | Verb::Read => (" ", style::FAINT),
-    };
-    let head = format!("{sign:3} {}", action.address);
+    }
+}
+
+/// What stands behind the address: the id, and the reason where it is not the usual one.
+fn tail(plan: &Plan, action: &Action) -> String {
     let id = action.id.as_deref().filter(|_| action.action != Verb::Create);
-    let mut tail = Vec::new();
-    tail.extend(id.map(|id| id.to_owned()));
-    if !matches!(
-        (action.action, action.reason.as_str()),
-        (Verb::Create, "not there yet") | (Verb::Update, "the stack changed")
-    ) {
-        tail.push(action.reason.clone());
-    }
-    let _ = writeln!(text, "{}  {}", style::paint(style.bold(), &head), style::faint(&tail.join(" · ")));
-    match action.action {
-        Verb::Delete | Verb::Forget => {}
-        verb => changes(&action.changes, verb, "      ", text),
-    }
-    text.push('\n');
-}
-
-/// Tags that the tool sets itself are not worth a line each.
-fn is_own_tag(change: &Change) -> bool {
-    let prefix = ADDRESS_TAG.split(':').next().unwrap_or_default();
-    change.path.strip_prefix("tags.").is_some_and(|tag| tag.split(':').next() == Some(prefix))
-}
-
-fn is_blank(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(map) => map.is_empty(),
+    let usual = match action.action {
+        Verb::Create => action.reason == "not there yet",
+        Verb::Update => action.reason == "the stack changed",
+        Verb::Delete => plan.mode == Mode::Destroy && !action.deposed,
         _ => false,
-    }
-}
-
-fn changes(changes: &[Change], verb: Verb, indent: &str, text: &mut String) {
-    let creating = verb == Verb::Create;
-    let shown: Vec<&Change> = changes.iter().filter(|change| !(creating && is_own_tag(change))).collect();
-    let width = shown.iter().map(|change| change.path.chars().count()).max().unwrap_or(0).min(32);
-    for change in shown {
-        let path = &change.path;
-        if let Some((before, after)) = long_texts(change) {
-            let notes = notes(change, verb);
-            let _ = writeln!(text, "{indent}{path}{notes}");
-            lines(before, after, indent, text);
-            continue;
-        }
-        let after = value::after(&change.after);
-        let moves = if is_blank(&change.before) && creating {
-            if matches!(&change.after, After::Known { value } if is_blank(value)) {
-                continue;
-            }
-            after
-        } else {
-            format!("{} → {after}", value::inline(&change.before))
-        };
-        let _ = writeln!(text, "{indent}{path:width$}  {moves}{}", notes(change, verb));
-    }
-}
-
-fn notes(change: &Change, verb: Verb) -> String {
-    let mut notes = String::new();
-    if change.forces_replacement {
-        let _ = write!(notes, "  {}", style::paint(style::ANEW, "forces replacement"));
-    }
-    if change.drift && verb == Verb::Update {
-        let _ = write!(notes, "  {}", style::faint("undoes a change made outside"));
-    }
-    notes
-}
-
-/// Both sides of a change of text that is too long for a line.
-fn long_texts(change: &Change) -> Option<(&str, &str)> {
-    let after = match &change.after {
-        After::Known { value } => value,
-        After::Unknown { template, .. } => template,
     };
-    let (before, after) = match (&change.before, after) {
-        (Value::String(before), Value::String(after)) => (before.as_str(), after.as_str()),
-        (Value::Null, Value::String(after)) => ("", after.as_str()),
-        (Value::String(before), Value::Null) => (before.as_str(), ""),
-        _ => return None,
-    };
-    [before, after]
-        .iter()
-        .any(|side| side.trim_end().contains('\n') || side.chars().count() > LONG)
-        .then_some((before, after))
-}
-
-/// A line diff with a little context.
-fn lines(before: &str, after: &str, indent: &str, text: &mut String) {
-    let diff = TextDiff::from_lines(before, after);
-    for (index, group) in diff.grouped_ops(CONTEXT).iter().enumerate() {
-        if index > 0 {
-            let _ = writeln!(text, "{indent}  {}", style::faint("⋮"));
-        }
-        for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
-            let line = change.value().trim_end_matches(['\n', '\r']);
-            let (sign, style) = match change.tag() {
-                ChangeTag::Delete => ("-", style::BAD),
-                ChangeTag::Insert => ("+", style::GOOD),
-                ChangeTag::Equal => (" ", style::FAINT),
-            };
-            let _ = writeln!(text, "{indent}  {}", style::paint(style, &format!("{sign} {line}")));
-        }
-    }
+    let reason = Some(action.reason.as_str()).filter(|_| !usual);
+    id.into_iter().chain(reason).collect::<Vec<_>>().join(" · ")
 }
 
 fn outputs(plan: &Plan, text: &mut String) {
@@ -208,7 +159,13 @@ fn outputs(plan: &Plan, text: &mut String) {
             (before, After::Known { value: Value::Null }) => value::inline(before),
             (before, _) => format!("{} → {after}", value::inline(before)),
         };
-        let _ = writeln!(text, "  {} {name:width$} = {moves}", style::paint(style, sign));
+        let sign = style::paint(style, sign);
+        if changes::is_wide(&format!("    {name:width$} = {moves}")) {
+            let _ = writeln!(text, "  {sign} {name}");
+            changes::lines(&changes::value_by_line(&change.before), &changes::by_line(&change.after), "    ", text);
+        } else {
+            let _ = writeln!(text, "  {sign} {name:width$} = {}", value::dimmed(&moves));
+        }
     }
     text.push('\n');
 }

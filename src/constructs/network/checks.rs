@@ -12,7 +12,7 @@ pub fn is_id(text: &str, prefix: &str) -> bool {
 
 /// Whether a text is the id of a hosted zone, not the name of one: names hold a dot.
 pub fn is_zone_id(text: &str) -> bool {
-    text.len() > 8 && text.starts_with('Z') && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
+    text.len() > 8 && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
 }
 
 /// A VPC that exists is only referenced.

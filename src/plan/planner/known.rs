@@ -96,6 +96,12 @@ impl<'a> Planner<'a, '_> {
         if resource.existing.is_some() || resource.attributes.len() != entry.attributes.len() || asked() {
             return false;
         }
+        let goes_first = |address: &Address| self.known.get(address.as_str()).is_some_and(|k| k.replaced_delete_first);
+        if !spec.rebuilt_around.is_empty()
+            && inputs.graph.dependencies(&resource.address).iter().any(|(address, _)| goes_first(address))
+        {
+            return false;
+        }
         let mut attributes = resource.attributes.iter().zip(&entry.attributes);
         if !attributes.all(|((name, desired), (known, literal))| name == known && self.becomes(desired, literal)) {
             return false;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use cofferdam::stack::Options;
+use cofferdam::kinds::Registry;
+use cofferdam::stack::{Files, Language, Options, parse};
 use proptest::prelude::*;
 
 use super::{HEAD, read, read_with, shown};
@@ -24,6 +25,12 @@ fn with_vpc(rest: &str) -> String {
     format!("{VPC}{rest}")
 }
 
+/// Variables of which each is made from the next one.
+fn chain(length: usize, value: impl Fn(usize) -> String) -> String {
+    let links = (0..length).map(|i| format!("v{i} = \"{}\"\n", value(i + 1)));
+    format!("[vars]\n{}v{length} = 1\n", links.collect::<String>())
+}
+
 told! {
     typo_in_a_key: "[vpc.main]\ncdir = \"10.0.0.0/16\"\n";
     key_of_another_tool: "[vpc.main]\ncidr_block = \"10.0.0.0/16\"\nenable_dns_hostnames = true\n";
@@ -34,12 +41,14 @@ told! {
     typo_in_an_attribute_of_a_reference: with_vpc("[outputs]\nid = \"${vpc.main.cird}\"\n");
     reference_without_a_kind: with_vpc("[outputs]\nid = \"${vcp.main.id}\"\nother = \"${HOME}\"\n");
     wrong_type: "[vpc.main]\ncidr = 10\ndns_support = \"true\"\n\n[vpc.other]\ncidr = [\"10.0.0.0/16\"]\n";
-    nested_wrong_type: with_vpc("[paper.x]\nrules = [{ to = 1, through = \"main\" }, { to = \"a\", trough = \"main\" }]\n");
+    nested_wrong_type: with_vpc("[paper.x]\n\
+         rules = [{ to = 1, through = \"main\" }, { to = \"a\", trough = \"main\" }]\n");
     number_out_of_range: "[paper.x]\ncopies = 300\n";
     missing_required_key: with_vpc("[subnet.a]\nvpc = \"main\"\n");
     bad_enum: "[vpc.main]\ncidr = \"10.0.0.0/16\"\ntenancy = \"dedicatd\"\n";
     host_bits: "[vpc.main]\ncidr = \"10.0.0.1/16\"\n";
-    cycle: "[vpc.main]\ncidr = \"${subnet.a.cidr}\"\n\n[subnet.a]\nvpc = \"main\"\ncidr = \"10.0.0.0/24\"\nzone = \"a\"\n";
+    cycle: "[vpc.main]\ncidr = \"${subnet.a.cidr}\"\n\n[subnet.a]\nvpc = \"main\"\ncidr = \"10.0.0.0/24\"\n\
+         zone = \"a\"\n";
     cycle_through_depends_on: "[vpc.main]\ncidr = \"10.0.0.0/16\"\ndepends_on = [\"vpc.main\"]\n";
     overlap: with_vpc(
         "[subnet.a]\nvpc = \"main\"\ncidr = \"10.0.0.0/20\"\nzone = \"a\"\n\n\
@@ -52,18 +61,24 @@ told! {
     neither_document_nor_file: "[paper.x]\ndocument = \"policies/good\"\n";
     unknown_zone: with_vpc("[subnet.a]\nvpc = \"main\"\ncidr = \"10.0.0.0/24\"\nzone = \"z\"\n");
     undeclared_variable: "[vars]\nrange = \"10.0.0.0/16\"\n\n[vpc.main]\ncidr = \"${vars.rnage}\"\n";
-    variable_without_a_value: "[vars]\nrange = { description = \"the range\" }\n\n[vpc.main]\ncidr = \"${vars.range}\"\n";
+    variable_without_a_value: "[vars]\nrange = { description = \"the range\" }\n\n[vpc.main]\n\
+         cidr = \"${vars.range}\"\n";
     variables_in_a_circle: "[vars]\na = \"${vars.b}\"\nb = \"${vars.a}\"\n";
+    variables_too_deep: chain(100, |next| format!("${{vars.v{next}}}"));
+    variables_too_large: chain(25, |next| format!("${{vars.v{next}}}${{vars.v{next}}}"));
     list_inside_a_text: "[vars]\nmany = [\"a\"]\n\n[outputs]\nx = \"all: ${vars.many}\"\n";
     unclosed_reference: with_vpc("[outputs]\nid = \"${vpc.main.id\"\n");
     toml_syntax: "[vpc.main\ncidr = 10.0.0.0/16\n";
     duplicate_table: "[vpc.main]\ncidr = \"10.0.0.0/16\"\n\n[vpc.main]\ncidr = \"10.1.0.0/16\"\n";
-    bad_depends_on: with_vpc("[vpc.b]\ncidr = \"10.0.0.0/16\"\ndepends_on = [\"main\", \"vpc.man\"]\nprotect = \"yes\"\n");
+    bad_depends_on: with_vpc("[vpc.b]\ncidr = \"10.0.0.0/16\"\ndepends_on = [\"main\", \"vpc.man\"]\n\
+         protect = \"yes\"\n");
     block_without_a_name: "[vpc]\ncidr = \"10.0.0.0/16\"\n";
-    two_errors_at_once: "[vpc.main]\ncidr = \"10.0.0.1/16\"\n\n[subnet.a]\nvpc = \"mian\"\ncidr = \"10.0.0.0/24\"\nzone = \"q\"\n";
+    two_errors_at_once: "[vpc.main]\ncidr = \"10.0.0.1/16\"\n\n[subnet.a]\nvpc = \"mian\"\ncidr = \"10.0.0.0/24\"\n\
+         zone = \"q\"\n";
     reserved_tag: with_vpc("[tags]\n\"aws:x\" = \"1\"\n");
     same_name_twice: "[paper.x]\nname = \"one\"\n\n[paper.y]\nname = \"one\"\n";
-    construct_with_a_problem: "[net.main]\ncidr = \"none\"\nzones = { a = \"10.0.0.0/24\" }\n\n[outputs]\nx = \"${net.main.vpc_id}\"\n\n\
+    construct_with_a_problem: "[net.main]\ncidr = \"none\"\nzones = { a = \"10.0.0.0/24\" }\n\n[outputs]\n\
+         x = \"${net.main.vpc_id}\"\n\n\
         [subnet.b]\nvpc = \"main\"\ncidr = \"10.0.0.0/24\"\nzone = \"a\"\n";
     inside_a_construct: "[net.main]\ncidr = \"10.0.0.0/16\"\nzones = { a = \"10.0.0.0/24\", y = \"10.9.0.0/24\" }\n\n\
         [outputs]\nx = \"${net.main.subnet_id}\"\n";
@@ -74,7 +89,8 @@ told! {
 #[test]
 fn name_and_region() {
     let told = read(
-        "name = \"Web Shop\"\nregion = \"eu-wst-2\"\n\n[subnet.a]\nvpc = \"vpc-0123456789abcdef0\"\ncidr = \"10.0.0.0/24\"\nzone = \"a\"\n",
+        "name = \"Web Shop\"\nregion = \"eu-wst-2\"\n\n[subnet.a]\nvpc = \"vpc-0123456789abcdef0\"\n\
+         cidr = \"10.0.0.0/24\"\nzone = \"a\"\n",
     );
     insta::assert_snapshot!(shown(&told.expect_err("broken")));
 }
@@ -176,7 +192,8 @@ proptest! {
     #[test]
     fn mutated_stacks_never_panic(at in 0..400_usize, insert in "[\\[\\]{}=\"$.\n a0é]{0,4}", cut in 0..6_usize) {
         let mut text: String = format!("{HEAD}{VPC}[vars]\nx = [\"10.0.1.0/24\", 2]\n\n[subnet.a]\nvpc = \"main\"\n\
-            cidr = \"10.0.0.0/24\"\nzone = \"a\"\n\n[net.n]\ncidr = \"10.2.0.0/16\"\nzones = {{ a = \"10.2.0.0/24\" }}\n\n\
+            cidr = \"10.0.0.0/24\"\nzone = \"a\"\n\n[net.n]\ncidr = \"10.2.0.0/16\"\n\
+         zones = {{ a = \"10.2.0.0/24\" }}\n\n\
             [paper.p]\ndocuments = [\"policies/good.json\"]\nsubnets = [\"a\", \"${{net.n.subnet_ids}}\"]\n\n\
             [outputs]\no = \"${{vars.x}}\"\n");
         let at = at.min(text.len());
@@ -188,9 +205,33 @@ proptest! {
     }
 
     #[test]
-    fn any_attribute_value_never_panics(value in "(\"\\PC{0,20}\"|[0-9]{1,20}|\\$\\{[a-z.]{0,8}\\}?|\\[[0-9,\"a-z$\\{\\}]{0,12}\\])") {
-        for (kind, key) in [("vpc", "cidr"), ("subnet", "zone"), ("subnet", "vpc"), ("paper", "documents"), ("vpc", "tags"),
-                            ("paper", "script"), ("paper", "rules"), ("vpc", "existing"), ("vpc", "depends_on")] {
+    fn mutated_shipped_stacks_never_panic(
+        at in 0..4000_usize,
+        insert in "[\\[\\]{}=\"$.\n a0é/:]{0,4}",
+        cut in 0..9_usize,
+    ) {
+        let text = include_str!("../../../stacks/ecs-poc.toml");
+        let near = |at: usize| text.ceil_char_boundary(at.min(text.len()));
+        let text = format!("{}{insert}{}", &text[..near(at)], &text[near(at + cut)..]);
+        let (registry, constructs) = (Registry::new(), cofferdam::constructs::all());
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let read = |name: &str| std::fs::read(root.join(name));
+        let files = Files { read: &read, root: "the project".into() };
+        let options = Options { env: Some("staging".into()), ..Options::default() };
+        if let Err(told) = parse("ecs-poc.toml", &text, &files, &options, &Language::of(&registry, &constructs)) {
+            prop_assert!(!told.is_empty());
+            shown(&told);
+        }
+    }
+
+    #[test]
+    fn any_attribute_value_never_panics(
+        value in "(\"\\PC{0,20}\"|[0-9]{1,20}|\\$\\{[a-z.]{0,8}\\}?|\\[[0-9,\"a-z$\\{\\}]{0,12}\\])",
+    ) {
+        for (kind, key) in [
+            ("vpc", "cidr"), ("subnet", "zone"), ("subnet", "vpc"), ("paper", "documents"), ("vpc", "tags"),
+            ("paper", "script"), ("paper", "rules"), ("vpc", "existing"), ("vpc", "depends_on"),
+        ] {
             if let Err(told) = read(&format!("{HEAD}[{kind}.x]\n{key} = {value}\n")) {
                 shown(&told);
             }

@@ -2,20 +2,30 @@
 //!
 //! A case is a stack, changes to its text, and drift. The driver applies the stack and sees an empty second plan; makes
 //! each change, sees it planned for the right address with the right action, applies it and sees an empty plan again;
-//! makes each drift behind the tool's back, sees it found, and repaired; and destroys everything.
+//! makes each drift behind the tool's back, sees it found, and repaired; deletes resources behind the tool's back and
+//! sees them made again; and destroys everything.
 
+mod compute;
+mod constructs;
+mod dns;
+mod ec2;
+mod identity;
 mod network;
+mod workflow;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use cofferdam::cloud::{Cloud, Known, UpdateRequest};
-use cofferdam::graph::{Address, Attributes};
+use cofferdam::cloud::{Cloud, Known, Phase, Progress, UpdateRequest};
+use cofferdam::graph::Address;
 use cofferdam::state::{State, Store};
 use serde_json::Value;
 
 use crate::support::Emulator;
+
+/// A change of a stack's text: what is replaced, by what, and the action that is planned.
+pub type Change = (&'static str, &'static str, &'static str);
 
 /// A stack and what is done to it.
 pub struct Case {
@@ -23,10 +33,31 @@ pub struct Case {
     pub stack: String,
     /// The resource that the case is about.
     pub address: &'static str,
-    /// Changes to the text, each on top of those before: what is replaced, by what, and the action that is planned.
-    pub changes: Vec<(&'static str, &'static str, &'static str)>,
-    /// Attributes that somebody changes behind the tool's back, by the kind's own update.
+    /// Changes to the text, each on top of those before.
+    pub changes: Vec<Change>,
+    /// Attributes that somebody changes behind the tool's back, by the kind's own update; `{u}` as in the stack.
     pub drifts: Vec<(&'static str, Value)>,
+}
+
+/// What is done to a stack that was applied. `address.attribute` names what a plan must hold.
+pub enum Step {
+    /// Texts of the stack are replaced by others; then these attributes change, in these ways.
+    Change(Vec<(&'static str, &'static str)>, Vec<(&'static str, &'static str)>),
+    /// Somebody changes an attribute behind the tool's back, by the kind's own update. Text that begins with `@` is an
+    /// address and stands for the id there.
+    Drift(&'static str, &'static str, Value),
+    /// Somebody deletes these resources behind the tool's back, one after the other.
+    Gone(&'static [&'static str]),
+}
+
+/// A change of the text that changes one attribute in this way: `one("a = 1", "a = 2", "update", "kind.name.a")`.
+pub fn one(from: &'static str, to: &'static str, action: &'static str, attribute: &'static str) -> Step {
+    Step::Change(vec![(from, to)], vec![(action, attribute)])
+}
+
+/// Several changes of the text, applied together, of attributes that change in this way.
+pub fn many(edits: &[(&'static str, &'static str)], action: &'static str, attributes: &[&'static str]) -> Step {
+    Step::Change(edits.to_vec(), attributes.iter().map(|attribute| (action, *attribute)).collect())
 }
 
 /// A project folder with one stack, applied through an emulator's endpoint.
@@ -52,6 +83,11 @@ impl Project {
         std::fs::write(self.path("stack.toml"), text).expect("the stack is written");
     }
 
+    /// A value with something unique for `{u}`.
+    fn unique(&self, value: &Value) -> Value {
+        serde_json::from_str(&value.to_string().replace("{u}", &self.name)).expect("JSON")
+    }
+
     /// A file of the project.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -59,22 +95,27 @@ impl Project {
 
     /// Runs a verb on the stack.
     pub fn run(&self, arguments: &[&str]) -> Output {
+        let (verb, rest) = arguments.split_first().expect("a verb");
+        let mut command = self.command();
+        command.args(verb.split(' ')).args(["stack.toml", "--cloud", "aws"]).args(rest);
+        command.output().expect("the binary runs")
+    }
+
+    /// The binary in the project's folder, with the emulator as AWS.
+    pub fn command(&self) -> Command {
         let how = self.emulator.connect();
         let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
-        let (verb, rest) = arguments.split_first().expect("a verb");
         command
             .current_dir(self.folder.path())
             .env_clear()
             .env("HOME", self.folder.path())
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test")
-            .env("AWS_ENDPOINT_URL", how.endpoint.as_deref().expect("an endpoint"))
-            .args([verb, "stack.toml", "--cloud", "aws"])
-            .args(rest);
+            .env("AWS_ENDPOINT_URL", how.endpoint.as_deref().expect("an endpoint"));
         for (service, endpoint) in &how.endpoints {
             command.env(format!("AWS_ENDPOINT_URL_{}", service.to_uppercase()), endpoint);
         }
-        command.output().expect("the binary runs")
+        command
     }
 
     /// Runs a verb that must succeed; gives its stdout.
@@ -95,6 +136,20 @@ impl Project {
     /// The plan as JSON.
     pub fn plan(&self) -> Value {
         serde_json::from_str(&self.succeeds(&["plan", "--json"])).expect("the plan is JSON")
+    }
+
+    /// What the next apply would do, as `action address`.
+    pub fn planned(&self, arguments: &[&str]) -> BTreeSet<String> {
+        let plan: Value =
+            serde_json::from_str(&self.succeeds(&[&["plan", "--json"], arguments].concat())).expect("JSON");
+        let actions = plan["actions"].as_array().expect("actions").iter();
+        let text = |one: &Value, key: &str| one[key].as_str().unwrap_or_default().to_owned();
+        actions.map(|one| format!("{} {}", text(one, "action"), text(one, "address"))).collect()
+    }
+
+    /// The ids of everything in the state, by address.
+    pub fn ids(&self) -> std::collections::BTreeMap<String, String> {
+        self.state().resources.into_iter().map(|(address, entry)| (address.to_string(), entry.id)).collect()
     }
 
     /// The state on disk.
@@ -128,60 +183,160 @@ impl Project {
         cloud.update(address.kind(), &request).await.expect("the change behind the tool's back is made");
     }
 
+    /// Deletes a resource behind the tool's back, by its kind's own delete.
+    pub async fn delete_behind(&self, address: &str) {
+        let cloud = self.emulator.cloud().await;
+        let known = known(&self.state(), address);
+        let kind = known.address.kind();
+        cloud.delete(kind, &known).await.expect("it is deleted behind the tool's back");
+        for _ in 0..50 {
+            if let Progress::Done(_) = cloud.poll(kind, &known, Phase::Deleted).await.expect("it is polled") {
+                return;
+            }
+        }
+        panic!("{address} does not go");
+    }
+
     /// Sees that nothing of this state is left in the cloud.
     pub async fn nothing_is_left_of(&self, state: &State) {
         let cloud = self.emulator.cloud().await;
-        for (address, entry) in state.resources.iter().filter(|(_, entry)| !entry.read_only) {
-            let known = Known {
-                address: address.clone(),
-                id: entry.id.clone(),
-                attributes: entry.attributes.clone(),
-                outputs: Attributes::clone(&entry.outputs),
-            };
+        for (address, _) in state.resources.iter().filter(|(_, entry)| !entry.read_only) {
             cloud.forget();
-            let left = cloud.read(address.kind(), &[known]).await.expect("it is read");
+            let left = cloud.read(address.kind(), &[known(state, address.as_str())]).await.expect("it is read");
             assert_eq!(left, [None], "{address} is left after destroy");
         }
     }
 }
 
-fn text(bytes: &[u8]) -> String {
+/// Output as text.
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn known(state: &State, address: &str) -> Known {
+    let entry = &state.resources[address];
+    Known {
+        address: Address::parse(address).expect("an address"),
+        id: entry.id.clone(),
+        attributes: entry.attributes.clone(),
+        outputs: entry.outputs.clone(),
+    }
+}
+
+/// The value with the ids for the addresses in it.
+fn with_ids(value: Value, state: &State) -> Value {
+    match value {
+        Value::String(text) if text.starts_with('@') => state.resources[&text[1..]].id.clone().into(),
+        Value::Array(items) => items.into_iter().map(|item| with_ids(item, state)).collect(),
+        Value::Object(map) => map.into_iter().map(|(key, item)| (key, with_ids(item, state))).collect(),
+        other => other,
+    }
 }
 
 /// Runs a case.
 pub async fn run(emulator: Emulator, case: Case) {
-    let project = Project::new(emulator, &case.stack);
+    let changes = case.changes.into_iter().map(|(from, to, action)| one(from, to, action, case.address));
+    let drifts = case.drifts.into_iter().map(|(attribute, value)| Step::Drift(case.address, attribute, value));
+    tell(emulator, &case.stack, changes.chain(drifts).collect()).await;
+}
+
+/// Applies a stack, takes each step, and destroys it, seeing to it that nothing is left.
+pub async fn tell(emulator: Emulator, stack: &str, steps: Vec<Step>) {
+    let project = Project::new(emulator, stack);
     project.succeeds(&["apply", "--yes"]);
     project.plan_is_empty("the first apply");
+    go_on(project, stack, steps).await;
+}
 
-    let mut stack = case.stack.clone();
-    for (from, to, action) in &case.changes {
-        assert!(stack.contains(from), "the stack holds {from:?}:\n{stack}");
-        stack = stack.replace(from, to);
-        project.write(&stack);
-        let plan = project.plan();
-        let planned = plan["actions"].as_array().and_then(|all| all.iter().find(|one| one["address"] == case.address));
-        let planned = planned.map(|one| one["action"].as_str().unwrap_or_default());
-        assert_eq!(planned, Some(*action), "{from:?} → {to:?} is planned for {}:\n{plan:#}", case.address);
-        project.succeeds(&["apply", "--yes"]);
-        project.plan_is_empty(&format!("{from:?} → {to:?}"));
+/// Takes each step of a stack that was applied, and destroys it.
+pub async fn go_on(project: Project, stack: &str, steps: Vec<Step>) {
+    let mut stack = stack.to_owned();
+    for step in steps {
+        match step {
+            Step::Change(edits, planned) => project.change(&mut stack, &edits, &planned),
+            Step::Drift(address, attribute, value) => project.drift(address, attribute, value).await,
+            Step::Gone(addresses) => project.gone(addresses).await,
+        }
     }
-
-    for (attribute, value) in &case.drifts {
-        project.change_behind(case.address, attribute, value.clone()).await;
-        let output = project.run(&["drift", "--json", "--detailed-exitcode"]);
-        let told = text(&output.stdout);
-        assert_eq!(output.status.code(), Some(2), "drift of {attribute} to {value} is found: {told}");
-        assert!(told.contains(case.address) && told.contains(attribute), "drift names {attribute}: {told}");
-        project.succeeds(&["apply", "--yes"]);
-        project.plan_is_empty(&format!("repairing {attribute} = {value}"));
-        let output = project.run(&["drift", "--detailed-exitcode"]);
-        assert_eq!(output.status.code(), Some(0), "no drift after repairing: {}", text(&output.stdout));
-    }
-
     let state = project.state();
     project.succeeds(&["destroy", "--yes"]);
     assert!(project.state().is_empty(), "the state is empty after destroy");
     project.nothing_is_left_of(&state).await;
+}
+
+impl Project {
+    fn change(&self, stack: &mut String, edits: &[(&str, &str)], planned: &[(&str, &str)]) {
+        for (from, to) in edits {
+            assert!(stack.contains(from), "the stack holds {from:?}:\n{stack}");
+            *stack = stack.replace(from, to);
+        }
+        self.write(stack);
+        let plan = self.plan();
+        for (action, attribute) in planned {
+            let (address, name) = split(attribute);
+            if *action == "no change" {
+                assert!(action_of(&plan, address).is_none(), "{edits:?} changes nothing of {address}:\n{plan:#}");
+                continue;
+            }
+            let found = action_of(&plan, address).unwrap_or_else(|| panic!("{address} is in the plan: {plan:#}"));
+            assert_eq!(found["action"], *action, "{edits:?} is planned for {address}:\n{plan:#}");
+            let of_name =
+                |path: &str| path == name || path.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+            let changes = found["changes"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let changed = changes.iter().any(|change| change["path"].as_str().is_some_and(of_name));
+            assert!(name.is_empty() || changed, "{edits:?} changes {attribute}:\n{plan:#}");
+        }
+        self.succeeds(&["apply", "--yes"]);
+        self.plan_is_empty(&format!("{edits:?}"));
+    }
+
+    async fn drift(&self, address: &str, attribute: &str, value: Value) {
+        let value = self.unique(&value);
+        let what = format!("{address}.{attribute} = {value}");
+        self.change_behind(address, attribute, with_ids(value, &self.state())).await;
+        let told = self.has_drift(&what);
+        assert!(told.contains(address) && told.contains(attribute), "drift names {what}: {told}");
+        self.repairs(&what);
+    }
+
+    async fn gone(&self, addresses: &[&str]) {
+        let what = format!("the loss of {addresses:?}");
+        for address in addresses {
+            self.delete_behind(address).await;
+        }
+        let told = self.has_drift(&what);
+        assert!(addresses.iter().all(|address| told.contains(address)), "drift names {what}: {told}");
+        let plan = self.plan();
+        for address in addresses {
+            let action = action_of(&plan, address).map(|found| &found["action"]);
+            assert_eq!(action, Some(&Value::from("create")), "{address} is made again after {what}:\n{plan:#}");
+        }
+        self.repairs(&what);
+    }
+
+    fn has_drift(&self, what: &str) -> String {
+        let output = self.run(&["drift", "--json", "--detailed-exitcode"]);
+        let (told, err) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(2), "{what} is found: {told}\n{err}");
+        told
+    }
+
+    fn repairs(&self, what: &str) {
+        self.succeeds(&["apply", "--yes"]);
+        self.plan_is_empty(&format!("repairing {what}"));
+        let output = self.run(&["drift", "--detailed-exitcode"]);
+        assert_eq!(output.status.code(), Some(0), "no drift after repairing {what}: {}", text(&output.stdout));
+    }
+}
+
+fn action_of<'a>(plan: &'a Value, address: &str) -> Option<&'a Value> {
+    plan["actions"].as_array()?.iter().find(|one| one["address"] == address)
+}
+
+/// `kind.name.attribute` as `kind.name` and `attribute`, which may be missing.
+fn split(attribute: &str) -> (&str, &str) {
+    match attribute.match_indices('.').nth(1) {
+        Some((at, _)) => (&attribute[..at], &attribute[at + 1..]),
+        None => (attribute, ""),
+    }
 }

@@ -1,0 +1,273 @@
+//! The main job, as a newcomer meets it: the shipped stacks on the local cloud, planned, applied, edited, applied again
+//! and destroyed; and the local cloud stopped or emptied in between.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use cofferdam::aws::Aws;
+use cofferdam::local::Status;
+use cofferdam::state::Store;
+
+use crate::support;
+
+/// A copy of the project as it is shipped, with a local cloud of its own.
+struct Project {
+    folder: tempfile::TempDir,
+}
+
+impl Project {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for name in ["stacks", "policies"] {
+            fs::create_dir(folder.path().join(name)).expect("a folder");
+            for file in fs::read_dir(shipped.join(name)).expect("it is shipped") {
+                let file = file.expect("it can be read").path();
+                let name = Path::new(name).join(file.file_name().expect("it has a name"));
+                fs::copy(&file, folder.path().join(name)).expect("it is copied");
+            }
+        }
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs the binary, as in a pipeline: nobody can be asked.
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
+        command.current_dir(self.folder.path()).args(arguments).stdin(Stdio::null());
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(|name| name.starts_with("AWS_") || name.starts_with("COFFERDAM_")) {
+                command.env_remove(name);
+            }
+        }
+        command.output().expect("the binary runs")
+    }
+
+    /// Runs what must succeed; gives its stdout.
+    fn succeeds(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "{arguments:?} failed:\n{out}\n{err}");
+        out
+    }
+
+    fn plan_is_empty(&self, stack: &str, after: &str) {
+        let output = self.run(&["plan", stack, "--detailed-exitcode"]);
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(0), "the plan of {stack} after {after} is not empty:\n{out}\n{err}");
+        assert!(out.contains("No changes"), "{out}");
+    }
+
+    /// Replaces text of a file, once.
+    fn edit(&self, file: &str, from: &str, to: &str) {
+        let path = self.path(file);
+        let text = fs::read_to_string(&path).expect("the file is there");
+        assert!(text.contains(from), "{file} holds {from:?}:\n{text}");
+        fs::write(path, text.replacen(from, to, 1)).expect("the file is written");
+    }
+
+    /// Clients of the local cloud, which runs.
+    async fn aws(&self) -> Aws {
+        let local = support::local().in_folder(self.path("state/.local-cloud"));
+        let Status::Running(endpoints) = local.status().await else { panic!("the local cloud does not run") };
+        Aws::connect(&endpoints.connect("eu-west-2"), "test", None).await.expect("it answers")
+    }
+
+    /// What a plan or an apply said, with the address of a resource in the place of its id; neighbours in a list, which
+    /// are in the order of their ids, in that of their addresses.
+    fn without_ids(&self, stack: &str, text: &str) -> String {
+        let folder = fs::read_dir(self.path("state").join(stack)).expect("there is a state").next().expect("one");
+        let state = Store::at(&folder.expect("readable").path()).read().expect("it is whole").expect("it is there");
+        let mut text = text.to_owned();
+        for (address, entry) in &state.resources {
+            // Names are the same every time; ids that the cloud gives are not.
+            if entry.id.contains("-0") || entry.id.chars().filter(char::is_ascii_digit).count() > 3 {
+                text = text.replace(&entry.id, &format!("<{}>", address.as_str()));
+            }
+        }
+        let mut lines: Vec<&str> = text.lines().collect();
+        let is_item = |line: &&str| line.trim_start().starts_with("\"<");
+        lines.chunk_by_mut(|one, other| is_item(one) && is_item(other)).for_each(<[&str]>::sort);
+        lines.join("\n")
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        self.run(&["cloud", "down"]);
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Everything of the kinds of the shipped stacks that there is in a cloud.
+async fn inventory(aws: &Aws) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    macro_rules! each {
+        ($call:expr, $what:literal, $items:ident, |$one:ident| $id:expr) => {
+            for $one in $call.send().await.expect($what).$items() {
+                let id: Option<&str> = $id;
+                found.extend(id.map(|id| format!("{}: {id}", $what)));
+            }
+        };
+    }
+    let ec2 = &aws.ec2;
+    each!(ec2.describe_vpcs(), "VPC", vpcs, |one| one.vpc_id());
+    each!(ec2.describe_subnets(), "subnet", subnets, |one| one.subnet_id());
+    each!(ec2.describe_security_groups(), "security group", security_groups, |one| one.group_id());
+    each!(ec2.describe_route_tables(), "route table", route_tables, |one| one.route_table_id());
+    each!(ec2.describe_internet_gateways(), "internet gateway", internet_gateways, |one| one.internet_gateway_id());
+    each!(ec2.describe_nat_gateways(), "NAT gateway", nat_gateways, |one| {
+        one.nat_gateway_id().filter(|_| one.state().is_none_or(|state| state.as_str() != "deleted"))
+    });
+    each!(ec2.describe_addresses(), "elastic IP", addresses, |one| one.allocation_id());
+    each!(ec2.describe_vpc_endpoints(), "endpoint", vpc_endpoints, |one| {
+        one.vpc_endpoint_id().filter(|_| one.state().is_none_or(|state| state.as_str() != "deleted"))
+    });
+    each!(ec2.describe_flow_logs(), "flow log", flow_logs, |one| one.flow_log_id());
+    each!(ec2.describe_launch_templates(), "launch template", launch_templates, |one| one.launch_template_id());
+    // Those of a deleted endpoint outlive it and even their VPC in the emulator.
+    let vpcs: BTreeSet<String> = found.iter().filter_map(|one| one.strip_prefix("VPC: ")).map(str::to_owned).collect();
+    each!(ec2.describe_network_interfaces(), "interface", network_interfaces, |one| {
+        one.network_interface_id().filter(|_| one.vpc_id().is_some_and(|vpc| vpcs.contains(vpc)))
+    });
+    for reservation in ec2.describe_instances().send().await.expect("instances").reservations() {
+        for instance in reservation.instances() {
+            let state = instance.state().and_then(|state| state.name()).map(|name| name.as_str());
+            if state != Some("terminated") {
+                found.insert(format!("instance: {}", instance.instance_id().unwrap_or_default()));
+            }
+        }
+    }
+    each!(aws.autoscaling.describe_auto_scaling_groups(), "group", auto_scaling_groups, |one| {
+        one.auto_scaling_group_name()
+    });
+    each!(aws.iam.list_roles(), "role", roles, |one| Some(one.role_name()));
+    each!(aws.iam.list_instance_profiles(), "instance profile", instance_profiles, |one| {
+        Some(one.instance_profile_name())
+    });
+    each!(aws.route53.list_hosted_zones(), "zone", hosted_zones, |one| Some(one.id()));
+    each!(aws.ecr.describe_repositories(), "repository", repositories, |one| one.repository_name());
+    each!(aws.logs.describe_log_groups(), "log group", log_groups, |one| one.log_group_name());
+    for arn in aws.ecs.list_clusters().send().await.expect("clusters").cluster_arns() {
+        found.insert(format!("cluster: {arn}"));
+    }
+    each!(aws.ecs.describe_capacity_providers(), "capacity provider", capacity_providers, |one| one.name());
+    found
+}
+
+/// The types of the instances that run.
+async fn instance_types(aws: &Aws) -> Vec<String> {
+    let answer = aws.ec2.describe_instances().send().await.expect("instances are described");
+    let running = answer.reservations().iter().flat_map(|one| one.instances()).filter(|instance| {
+        instance.state().and_then(|state| state.name()).is_some_and(|name| name.as_str() == "running")
+    });
+    running.filter_map(|instance| Some(instance.instance_type()?.as_str().to_owned())).collect()
+}
+
+#[tokio::test]
+async fn the_stack_of_the_first_minutes_is_applied_edited_and_destroyed() {
+    let project = Project::new();
+    project.succeeds(&["cloud", "up"]);
+    let aws = project.aws().await;
+    let before = inventory(&aws).await;
+
+    let applied = project.succeeds(&["apply", "ecs-poc"]);
+    assert!(applied.contains("Plan: 25 to create.\n"), "{applied}");
+    assert!(applied.contains("Done: 25 created in "), "{applied}");
+    let outputs = applied.rsplit("\nOutputs:\n").next().expect("outputs");
+    for expected in
+        ["cluster             = \"ecs-poc-main\"", "vpc_id              = \"vpc-", "nat_public_ips      = [\""]
+    {
+        assert!(outputs.contains(expected), "{expected} is among the outputs:\n{outputs}");
+    }
+    assert_eq!(project.succeeds(&["output", "ecs-poc", "cluster"]), "ecs-poc-main\n");
+    project.plan_is_empty("ecs-poc", "the first apply");
+    assert_eq!(instance_types(&aws).await, ["t3.small"]);
+
+    // A larger instance, one more tag, a third zone, and one more thing the service may do.
+    let stack = "stacks/ecs-poc.toml";
+    project.edit(stack, "instance_type = \"t3.small\"", "instance_type = \"t3.medium\"");
+    project.edit(
+        stack,
+        "retention_days = \"${vars.log_days}\"",
+        "retention_days = \"${vars.log_days}\"\ntags = { Team = \"web\" }",
+    );
+    project.edit(stack, "b = \"172.24.1.0/24\" }", "b = \"172.24.1.0/24\", c = \"172.24.4.0/24\" }");
+    project.edit(
+        "policies/task.json",
+        "\"ssm:GetParameters\",",
+        "\"ssm:GetParameters\",\n        \"ssm:GetParameterHistory\",",
+    );
+    let output = project.run(&["plan", "ecs-poc", "--detailed-exitcode"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    insta::assert_snapshot!(project.without_ids("ecs-poc", &text(&output.stdout)));
+    project.succeeds(&["apply", "ecs-poc"]);
+    project.plan_is_empty("ecs-poc", "the edits");
+    assert_eq!(instance_types(&aws).await, ["t3.medium"], "the instances were refreshed");
+
+    let destroyed = project.succeeds(&["destroy", "ecs-poc"]);
+    assert!(destroyed.contains("Done: 27 deleted in "), "{destroyed}");
+    assert_eq!(inventory(&aws).await, before, "nothing of the stack is left");
+    assert_eq!(project.succeeds(&["show", "ecs-poc"]), "Nothing exists yet.\n");
+}
+
+#[tokio::test]
+async fn the_other_shipped_stacks_stand_beside_each_other_and_go() {
+    let project = Project::new();
+    project.succeeds(&["cloud", "up"]);
+    let aws = project.aws().await;
+    let before = inventory(&aws).await;
+    for stack in ["minimal", "production-network"] {
+        project.succeeds(&["apply", stack]);
+        project.plan_is_empty(stack, "the first apply");
+    }
+    // A NAT gateway in each zone instead of one: the one that is there stays, with its address.
+    project.edit("stacks/minimal.toml", "nat  = \"single\"", "nat  = \"per-az\"");
+    let plan = project.succeeds(&["plan", "minimal"]);
+    assert!(plan.contains("+ network.main/nat_gateway.b") && !plan.contains("nat_gateway.a\n"), "{plan}");
+    project.succeeds(&["apply", "minimal"]);
+    project.plan_is_empty("minimal", "one NAT gateway more");
+    // And an environment, with a state and names of its own.
+    project.succeeds(&["apply", "ecs-poc", "--env", "staging"]);
+    project.succeeds(&["plan", "ecs-poc", "--env", "staging", "--detailed-exitcode"]);
+    assert!(
+        project.succeeds(&["plan", "ecs-poc"]).contains("Plan: 25 to create.\n"),
+        "an environment is not the stack"
+    );
+    for stack in ["minimal", "production-network"] {
+        project.succeeds(&["destroy", stack]);
+    }
+    project.succeeds(&["destroy", "ecs-poc", "--env", "staging"]);
+    assert_eq!(inventory(&aws).await, before, "nothing of the stacks is left");
+}
+
+#[test]
+fn a_local_cloud_that_was_stopped_or_emptied_is_planned_anew() {
+    let project = Project::new();
+    project.succeeds(&["apply", "minimal"]);
+    for (verb, after) in [("down", "it was stopped"), ("reset", "it was emptied")] {
+        project.succeeds(&["cloud", verb]);
+        for _ in 0..2 {
+            let output = project.run(&["plan", "minimal"]);
+            let (out, err) = (text(&output.stdout), text(&output.stderr));
+            assert!(err.contains("what was in it is gone"), "after {after} the user is told why:\n{err}");
+            assert!(out.contains("Plan: 20 to create.\n"), "after {after} all is created anew:\n{out}");
+            assert!(!out.contains("Changed outside"), "after {after} nothing of it is drift:\n{out}");
+        }
+        let applied = project.succeeds(&["apply", "minimal"]);
+        assert!(applied.contains("Done: 20 created in "), "{applied}");
+        project.plan_is_empty("minimal", after);
+    }
+    project.succeeds(&["cloud", "down"]);
+    let destroyed = project.run(&["destroy", "minimal"]);
+    assert!(destroyed.status.success(), "{}", text(&destroyed.stderr));
+    assert!(text(&destroyed.stdout).contains("No changes"), "what is gone need not be deleted");
+}
