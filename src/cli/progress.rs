@@ -81,10 +81,10 @@ impl Progress {
         match self {
             Self::Json => outln!("{}", json::event(event)),
             Self::Lines { waits } => {
-                if let Event::Waiting { address, what } = event {
-                    if waits.insert(address.clone(), what.clone()).as_ref() == Some(what) {
-                        return;
-                    }
+                if let Event::Waiting { address, what } = event
+                    && waits.insert(address.clone(), what.clone()).as_ref() == Some(what)
+                {
+                    return;
                 }
                 if let Some(line) = line(event) {
                     errln!("{line}");

@@ -191,7 +191,7 @@ const BYGONE: &str = "the local cloud was started anew since this stack was appl
 
 /// The records that let a state forget everything.
 fn bygone(state: &State) -> Vec<Record> {
-    let resources = state.resources.iter().map(|(address, entry)| (address, entry));
+    let resources = state.resources.iter();
     let deposed = state.deposed.iter().map(|old| (&old.address, &old.entry));
     let removed = resources
         .chain(deposed)

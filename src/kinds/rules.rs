@@ -165,15 +165,16 @@ impl Rule {
                 .push(Problem::at(&format!("{path}.protocol"), format!("`{}` is no protocol", self.protocol)).help(
                     "it is \"tcp\", \"udp\", \"icmp\", \"icmpv6\", \"all\", or a protocol number such as \"50\"",
                 ));
-        } else if !unknown(&self.protocol) && !self.ports.as_deref().is_some_and(unknown) {
-            if let Err(why) = port_range(&protocol, self.ports.as_deref()) {
-                let help = match protocol.as_ref() {
-                    "tcp" | "udp" => "write one port, 443, or a range, \"8000-8010\"; leave it out for all",
-                    icmp if is_icmp(icmp) => "write a type, 8, or a type and a code, \"3/4\"; leave it out for all",
-                    _ => "leave `ports` out, or name the protocol: protocol = \"tcp\"",
-                };
-                problems.push(Problem::at(&format!("{path}.ports"), why).help(help));
-            }
+        } else if !unknown(&self.protocol)
+            && !self.ports.as_deref().is_some_and(unknown)
+            && let Err(why) = port_range(&protocol, self.ports.as_deref())
+        {
+            let help = match protocol.as_ref() {
+                "tcp" | "udp" => "write one port, 443, or a range, \"8000-8010\"; leave it out for all",
+                icmp if is_icmp(icmp) => "write a type, 8, or a type and a code, \"3/4\"; leave it out for all",
+                _ => "leave `ports` out, or name the protocol: protocol = \"tcp\"",
+            };
+            problems.push(Problem::at(&format!("{path}.ports"), why).help(help));
         }
         let at = format!("{path}.{peers}");
         if self.peers.is_empty() {

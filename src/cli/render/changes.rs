@@ -156,7 +156,7 @@ pub fn by_line(after: &After) -> String {
     match (literal(after), value::items(after)) {
         (Value::Null, _) => String::new(),
         (Value::String(text), _) => text.clone(),
-        (_, Some(items)) => items.join("\n"),
+        (_, Some(items)) => items.iter().map(|item| format!("{item}\n")).collect(),
         (_, None) => value::after(after),
     }
 }

@@ -267,8 +267,9 @@ fn the_schema_has_every_kind_with_its_help() {
     assert!(zone["description"].as_str().is_some_and(|text| text.contains("availability zone")), "{zone}");
     assert_eq!(subnet["additionalProperties"], false);
     assert_eq!(subnet["anyOf"][0]["required"], json!(["vpc", "cidr", "zone"]));
-    let flag = &subnet["properties"]["public_ip"]["anyOf"];
-    assert_eq!((&flag[0]["type"], &flag[1]["$ref"]), (&json!("boolean"), &json!("#/definitions/reference")));
+    // A reference may stand where true or false does.
+    let flag = &subnet["properties"]["public_ip"];
+    assert_eq!((&flag["type"], &flag["pattern"]), (&json!(["boolean", "string"]), &json!(r"\$\{[^}]+\}")));
     let overlay = &schema["properties"]["env"]["additionalProperties"]["properties"]["subnet"];
     assert_eq!(overlay["patternProperties"]["^[A-Za-z0-9_-]+$"]["$ref"], "#/definitions/subnet.overlay");
     assert!(schema["definitions"]["subnet.overlay"].get("required").is_none());
