@@ -29,10 +29,6 @@ fn main() -> Fallible<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["plan", count, root] => plan(count.parse()?, Path::new(root)),
         ["execute", count, root] => run(count.parse()?, Path::new(root)),
-        ["nothing"] => {
-            println!("{}", peak_kib());
-            Ok(())
-        }
         _ => table(),
     }
 }

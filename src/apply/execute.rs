@@ -4,7 +4,10 @@
 //! starts as many as there are slots; a slot is held while a call is under way and not while something is waited for. All
 //! intents that are ready together become safe in one sync, and so do all outcomes that arrived together.
 
+mod outcome;
+
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -22,7 +25,7 @@ use crate::cloud::{
 };
 use crate::graph::{Address, Attributes, Need, Reference, template};
 use crate::plan::{Action, Mode, Plan, StepKind, Steps, Verb};
-use crate::state::{Entry, Intent, Operation, Record, State, StateError, sha256};
+use crate::state::{Entry, Intent, Operation, Record, State, StateError};
 
 /// How far the user wants to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -79,6 +82,8 @@ pub struct Execution<'a> {
     pub emit: &'a mut dyn FnMut(Event),
 }
 
+/// How many times the slots are filled from one sync.
+const LOOK_AHEAD: usize = 4;
 /// How often a create is looked up and sent again when its answer was lost.
 const LOST_ANSWERS: u32 = 4;
 
@@ -107,9 +112,9 @@ struct Progressing {
     lost: u32,
     lost_at: Option<Instant>,
     intent: Option<u64>,
-    request: Option<CreateRequest>,
-    update: Option<UpdateRequest>,
-    known: Option<Known>,
+    request: Option<Arc<CreateRequest>>,
+    update: Option<Arc<UpdateRequest>>,
+    known: Option<Arc<Known>>,
     /// Whether what only needs its existence has been let go.
     exists: bool,
     under_way: bool,
@@ -164,6 +169,8 @@ struct Run<'a> {
     flights: FuturesUnordered<Flight<'a>>,
     /// Calls under way that hold a slot.
     in_call: usize,
+    /// Whether an intent was noted that is not safe yet.
+    must_sync: bool,
     /// Questions under way whether something is settled; they hold none.
     in_poll: usize,
     next_intent: u64,
@@ -193,6 +200,7 @@ pub async fn execute(execution: Execution<'_>) -> Result<Report, StateError> {
         steps,
         flights: FuturesUnordered::new(),
         in_call: 0,
+        must_sync: false,
         in_poll: 0,
         next_intent,
         report: Report::default(),
@@ -206,7 +214,9 @@ pub async fn execute(execution: Execution<'_>) -> Result<Report, StateError> {
     }
     loop {
         let launched = run.launch();
-        run.ledger.sync()?;
+        if std::mem::take(&mut run.must_sync) {
+            run.ledger.sync()?;
+        }
         run.flights.extend(launched);
         // Once the user stops, pauses are not sat out.
         let only_pauses = run.in_call == 0 && run.in_poll == 0;
@@ -214,18 +224,21 @@ pub async fn execute(execution: Execution<'_>) -> Result<Report, StateError> {
         if nothing_under_way || run.stop == Stop::Now {
             break;
         }
-        let first = {
+        let mut answer = run.flights.next().now_or_never().flatten();
+        if answer.is_none() {
+            // Nothing is there to be done at once: what is known becomes safe before anything is waited for.
+            run.ledger.sync()?;
             let next = run.flights.next().fuse();
             let stopped = stop.changed().fuse();
             futures_util::pin_mut!(next, stopped);
-            select_biased! {
+            answer = select_biased! {
                 answer = next => answer,
                 changed = stopped => {
                     // A sender that is gone can no longer ask for anything; wait for the calls alone.
-                    if changed.is_err() { run_next(&mut run.flights).await } else { None }
+                    if changed.is_err() { run.flights.next().await } else { None }
                 }
-            }
-        };
+            };
+        }
         let asked = *stop.borrow_and_update();
         if asked > run.stop {
             if run.stop == Stop::No {
@@ -233,7 +246,6 @@ pub async fn execute(execution: Execution<'_>) -> Result<Report, StateError> {
             }
             run.stop = asked;
         }
-        let mut answer = first;
         while let Some((step, what)) = answer {
             run.answered(step, what);
             answer = run.flights.next().now_or_never().flatten();
@@ -242,10 +254,6 @@ pub async fn execute(execution: Execution<'_>) -> Result<Report, StateError> {
     let mut report = run.finish()?;
     report.elapsed = began.elapsed();
     Ok(report)
-}
-
-async fn run_next<'a>(flights: &mut FuturesUnordered<Flight<'a>>) -> Option<(usize, Answer)> {
-    flights.next().await
 }
 
 impl<'a> Run<'a> {
@@ -275,22 +283,19 @@ impl<'a> Run<'a> {
         while self.stop != Stop::Now && self.in_call < self.options.slots {
             let Some((weight, std::cmp::Reverse(step))) = self.ready.pop() else { break };
             // Once the user stops, only what has begun to be made is brought to its end, as far as nothing is waited for.
-            if self.stop != Stop::No && !matches!(self.steps_state[step].stage, Stage::Finish | Stage::Poll(_)) {
+            let progressing = &self.steps_state[step];
+            let is_begun = progressing.started.is_some() && matches!(progressing.stage, Stage::Finish | Stage::Poll(_));
+            if self.stop != Stop::No && !is_begun {
                 kept.push((weight, std::cmp::Reverse(step)));
                 continue;
             }
-            if self.steps_state[step].stage == Stage::Begin {
-                match self.begin(step) {
-                    Ok(true) => {}
-                    Ok(false) => {
-                        self.done(step);
-                        continue;
-                    }
-                    Err(error) => {
-                        self.failed(step, error);
-                        continue;
-                    }
-                }
+            if self.steps_state[step].stage == Stage::Begin && !self.begins(step) {
+                continue;
+            }
+            if self.steps_state[step].started.is_none() {
+                self.steps_state[step].started = Some(Instant::now());
+                let (address, name) = (self.action(step).address.clone(), self.name(step));
+                (self.emit)(Event::Started { address, step: name });
             }
             if let Some(flight) = self.send(step) {
                 self.steps_state[step].under_way = true;
@@ -302,7 +307,33 @@ impl<'a> Run<'a> {
             }
         }
         self.ready.extend(kept);
+        if self.must_sync && self.stop == Stop::No {
+            self.look_ahead();
+        }
         launched
+    }
+
+    /// Notes the intents of what will be sent next along with those that have to be safe now: a sync costs the same for
+    /// many. What is not sent in the end is cleared when the run ends, or looked up in vain if it dies.
+    fn look_ahead(&mut self) {
+        let mut prepared = Vec::new();
+        while prepared.len() < LOOK_AHEAD * self.options.slots {
+            let Some((weight, std::cmp::Reverse(step))) = self.ready.pop() else { break };
+            if self.steps_state[step].stage != Stage::Begin || self.begins(step) {
+                prepared.push((weight, std::cmp::Reverse(step)));
+            }
+        }
+        self.ready.extend(prepared);
+    }
+
+    /// Begins a step; `false` where nothing of it is left to be sent.
+    fn begins(&mut self, step: usize) -> bool {
+        match self.begin(step) {
+            Ok(true) => return true,
+            Ok(false) => self.done(step),
+            Err(error) => self.failed(step, error),
+        }
+        false
     }
 
     /// Prepares a step: resolves what it needs and notes its intent. `false`: nothing is left to do.
@@ -321,7 +352,6 @@ impl<'a> Run<'a> {
             }
             _ => {}
         }
-        self.steps_state[step].started = Some(Instant::now());
         match kind {
             StepKind::Read => {
                 if let Some(id) = action.id.as_ref().filter(|_| !action.outputs.is_empty()) {
@@ -339,15 +369,15 @@ impl<'a> Run<'a> {
                     token: (self.options.token)(),
                     attributes: attributes.clone(),
                 };
-                let mut intent = self.intend(action, Operation::Create, &attributes, request.token.clone());
+                let mut intent = self.intend(action, Operation::Create, request.token.clone());
                 intent.attributes = attributes;
                 intent.depends_on = dependencies(action);
                 intent.id = None;
                 let progressing = &mut self.steps_state[step];
                 progressing.intent = Some(intent.number);
-                progressing.request = Some(request);
+                progressing.request = Some(Arc::new(request));
                 progressing.stage = Stage::Create;
-                self.ledger.note(Record::Intent(intent));
+                self.note_intent(intent);
             }
             StepKind::Update => return self.begin_update(step, action),
             StepKind::Delete => {
@@ -355,18 +385,16 @@ impl<'a> Run<'a> {
                 // Of a replacement, the action's outputs are the successor's.
                 let entry = self.ledger.state().entry(&action.address, &id);
                 let outputs = entry.map_or_else(|| action.outputs.clone(), |entry| entry.outputs.clone());
-                let intent = self.intend(action, Operation::Delete, &Attributes::new(), String::new());
+                let intent = self.intend(action, Operation::Delete, String::new());
                 let progressing = &mut self.steps_state[step];
                 progressing.intent = Some(intent.number);
-                progressing.known =
-                    Some(Known { address: action.address.clone(), id, attributes: action.current.clone(), outputs });
+                let (address, attributes) = (action.address.clone(), action.current.clone());
+                progressing.known = Some(Arc::new(Known { address, id, attributes, outputs }));
                 progressing.stage = Stage::Delete;
-                self.ledger.note(Record::Intent(intent));
+                self.note_intent(intent);
             }
             StepKind::Pass | StepKind::Forget => {}
         }
-        let name = self.name(step);
-        (self.emit)(Event::Started { address: action.address.clone(), step: name });
         Ok(true)
     }
 
@@ -393,19 +421,16 @@ impl<'a> Run<'a> {
             self.keep(action, after, &action.outputs, &id, true);
             return Ok(false);
         }
-        let intent = self.intend(action, Operation::Update, &after, token.clone());
+        let intent = self.intend(action, Operation::Update, token.clone());
         let progressing = &mut self.steps_state[step];
-        progressing.known = Some(known);
+        progressing.known = Some(Arc::new(known));
         progressing.intent = Some(intent.number);
         if action.unfinished {
-            progressing.request = Some(CreateRequest {
-                address: action.address.clone(),
-                token: token.clone(),
-                attributes: after.clone(),
-            });
+            let (address, attributes) = (action.address.clone(), after.clone());
+            progressing.request = Some(Arc::new(CreateRequest { address, token: token.clone(), attributes }));
         }
         if !changed.is_empty() {
-            progressing.update = Some(UpdateRequest {
+            progressing.update = Some(Arc::new(UpdateRequest {
                 address: action.address.clone(),
                 id,
                 before: action.current.clone(),
@@ -413,24 +438,27 @@ impl<'a> Run<'a> {
                 changed,
                 outputs: action.outputs.clone(),
                 token,
-            });
+            }));
         }
         progressing.stage = if action.unfinished { Stage::Finish } else { Stage::Update };
-        self.ledger.note(Record::Intent(intent));
-        (self.emit)(Event::Started { address: action.address.clone(), step: StepName::Update });
+        self.note_intent(intent);
         Ok(true)
     }
 
-    fn intend(&mut self, action: &Action, operation: Operation, attributes: &Attributes, token: String) -> Intent {
+    /// Notes what is about to be sent: it must be safe before it goes.
+    fn note_intent(&mut self, intent: Intent) {
+        self.ledger.note(Record::Intent(intent));
+        self.must_sync = true;
+    }
+
+    fn intend(&mut self, action: &Action, operation: Operation, token: String) -> Intent {
         let number = self.next_intent;
         self.next_intent += 1;
-        let digest = serde_json::to_vec(attributes).map(|bytes| sha256(&bytes)).unwrap_or_default();
         Intent {
             number,
             address: action.address.clone(),
             operation,
             token,
-            digest,
             attributes: Attributes::new(),
             depends_on: Vec::new(),
             id: action.id.clone(),
@@ -477,7 +505,7 @@ impl<'a> Run<'a> {
                 Some(async move { (step, Answer::Created(cloud.create(kind, &request).await)) }.boxed())
             }
             Stage::Find => {
-                let lost = Lost { request: progressing.request.clone()? };
+                let lost = Lost { request: progressing.request.as_deref()?.clone() };
                 Some(async move { (step, Answer::Found(cloud.find(kind, &lost).await)) }.boxed())
             }
             Stage::Finish => {
@@ -508,355 +536,6 @@ impl<'a> Run<'a> {
                 Some(async move { (step, Answer::Polled(cloud.poll(kind, &known, phase).await)) }.boxed())
             }
         }
-    }
-
-    fn answered(&mut self, step: usize, answer: Answer) {
-        let stage = self.steps_state[step].stage;
-        if self.steps_state[step].under_way && !matches!(answer, Answer::Awake) {
-            self.steps_state[step].under_way = false;
-            match stage {
-                Stage::Poll(_) => self.in_poll -= 1,
-                _ => self.in_call -= 1,
-            }
-        }
-        match answer {
-            Answer::Awake => self.push(step),
-            Answer::Created(Ok(created)) => self.created(step, created.id, created.outputs),
-            Answer::Found(Ok(Some(observed))) => self.created(step, observed.id, observed.outputs),
-            Answer::Found(Ok(None)) => {
-                let again = self.cloud.spec(&self.action(step).kind).is_some_and(|spec| spec.identity.is_idempotent());
-                let progressing = &mut self.steps_state[step];
-                // It may be there and not be shown yet; made again now, there would be two.
-                if again || progressing.lost_at.is_none_or(|at| at.elapsed() >= self.cloud.visibility()) {
-                    progressing.stage = Stage::Create;
-                }
-                self.pause(step);
-            }
-            Answer::Finished(Ok(())) => self.finished(step),
-            Answer::Updated(Ok(())) => self.updated(step),
-            Answer::Deleted(Ok(())) => self.poll(step, Phase::Deleted),
-            Answer::LookedUp(Ok(observed)) => {
-                self.keep_read(self.action(step), observed);
-                self.done(step);
-            }
-            Answer::Polled(Ok(Progress::Done(outputs))) => self.settled(step, outputs),
-            Answer::Polled(Ok(Progress::Pending(what))) => {
-                let address = self.action(step).address.clone();
-                if self.is_out_of_patience(step, self.options.settle_patience) {
-                    let minutes = self.options.settle_patience.as_secs() / 60;
-                    let error = CloudError::new(
-                        ErrorClass::NotYet,
-                        address.as_str(),
-                        "",
-                        format!("still {what} after {minutes} minutes"),
-                    );
-                    self.failed(step, error);
-                } else {
-                    (self.emit)(Event::Waiting { address, what });
-                    self.pause(step);
-                }
-            }
-            Answer::Created(Err(error))
-            | Answer::Found(Err(error))
-            | Answer::Finished(Err(error))
-            | Answer::Updated(Err(error))
-            | Answer::Deleted(Err(error))
-            | Answer::LookedUp(Err(error))
-            | Answer::Polled(Err(error)) => self.refused(step, stage, error),
-        }
-    }
-
-    /// A call failed: again, look it up, or give up.
-    fn refused(&mut self, step: usize, stage: Stage, error: CloudError) {
-        let patience = match (stage, error.class) {
-            (Stage::Delete, _) => self.options.delete_patience,
-            (Stage::Poll(_), _) => self.options.settle_patience,
-            _ => self.options.patience,
-        };
-        let again = match error.class {
-            ErrorClass::Throttled | ErrorClass::NotYet => true,
-            ErrorClass::Uncertain => {
-                let progressing = &mut self.steps_state[step];
-                if stage == Stage::Create {
-                    progressing.stage = Stage::Find;
-                    progressing.lost_at = Some(Instant::now());
-                }
-                progressing.lost += 1;
-                progressing.lost <= LOST_ANSWERS
-            }
-            // The name is taken by what the call made whose answer was lost; it is not shown yet.
-            ErrorClass::Exists if stage == Stage::Create && self.steps_state[step].lost > 0 => {
-                let progressing = &mut self.steps_state[step];
-                progressing.stage = Stage::Find;
-                progressing.lost_at = Some(Instant::now());
-                progressing.lost += 1;
-                progressing.lost <= LOST_ANSWERS
-            }
-            _ => false,
-        };
-        if again && !self.is_out_of_patience(step, patience) {
-            let what = match error.class {
-                ErrorClass::Throttled => "its turn: the cloud limits the rate of calls".to_owned(),
-                ErrorClass::Uncertain => format!("an answer ({})", error.call),
-                _ => error.message.clone(),
-            };
-            let address = self.action(step).address.clone();
-            (self.emit)(Event::Waiting { address, what });
-            self.pause(step);
-        } else {
-            self.failed(step, error);
-        }
-    }
-
-    fn is_out_of_patience(&mut self, step: usize, patience: Duration) -> bool {
-        let now = Instant::now();
-        now.duration_since(*self.steps_state[step].held_up.get_or_insert(now)) > patience
-    }
-
-    /// Sends the step's stage again after a pause, without holding a slot.
-    fn pause(&mut self, step: usize) {
-        let progressing = &mut self.steps_state[step];
-        let pause = progressing.pause;
-        progressing.pause = longer(pause);
-        if self.stop != Stop::No {
-            return;
-        }
-        self.flights.push(
-            async move {
-                tokio::time::sleep(pause).await;
-                (step, Answer::Awake)
-            }
-            .boxed(),
-        );
-    }
-
-    fn next_stage(&mut self, step: usize, stage: Stage) {
-        let progressing = &mut self.steps_state[step];
-        progressing.stage = stage;
-        progressing.held_up = None;
-        progressing.pause = FIRST_PAUSE;
-        progressing.lost = 0;
-        self.push(step);
-    }
-
-    /// A create call had its effect.
-    fn created(&mut self, step: usize, id: String, mut outputs: Attributes) {
-        let action = self.action(step);
-        let Some(request) = self.steps_state[step].request.clone() else { return };
-        if id.is_empty() {
-            let error = CloudError::unexpected(action.address.as_str(), "the cloud created it and gave no id");
-            return self.failed(step, error);
-        }
-        for (name, value) in &action.outputs {
-            if action.action != Verb::Replace || name != "id" {
-                outputs.entry(name.clone()).or_insert_with(|| value.clone());
-            }
-        }
-        outputs.insert("id".into(), Value::from(id.as_str()));
-        let old = self.ledger.state().resources.get(&action.address);
-        if action.action == Verb::Replace && old.is_some_and(|old| old.id != id && !old.read_only) {
-            self.ledger.note(Record::Depose { address: action.address.clone() });
-        }
-        self.keep(action, request.attributes.clone(), &outputs, &id, false);
-        let progressing = &mut self.steps_state[step];
-        if let Some(number) = progressing.intent.take() {
-            self.ledger.note(Record::Settled { number });
-        }
-        progressing.known =
-            Some(Known { address: action.address.clone(), id, attributes: request.attributes, outputs });
-        self.next_stage(step, Stage::Finish);
-    }
-
-    fn finished(&mut self, step: usize) {
-        self.release(step, Need::Existence);
-        let next = if self.steps_state[step].update.is_some() { Stage::Update } else { Stage::Poll(Phase::Created) };
-        self.next_stage(step, next);
-    }
-
-    fn updated(&mut self, step: usize) {
-        let action = self.action(step);
-        if let Some(known) = self.steps_state[step].known.clone() {
-            let complete = !action.unfinished;
-            self.keep(action, known.attributes.clone(), &known.outputs, &known.id, complete);
-        }
-        self.settle_intent(step);
-        self.release(step, Need::Existence);
-        self.poll(step, if action.unfinished { Phase::Created } else { Phase::Updated });
-    }
-
-    fn poll(&mut self, step: usize, phase: Phase) {
-        self.next_stage(step, Stage::Poll(phase));
-    }
-
-    fn settle_intent(&mut self, step: usize) {
-        if let Some(number) = self.steps_state[step].intent.take() {
-            self.ledger.note(Record::Settled { number });
-        }
-    }
-
-    /// What was waited for is so.
-    fn settled(&mut self, step: usize, outputs: Attributes) {
-        let action = self.action(step);
-        let Some(known) = self.steps_state[step].known.clone() else { return };
-        if self.steps.steps[step].kind == StepKind::Delete {
-            self.ledger.note(Record::Remove { address: action.address.clone(), id: known.id });
-        } else {
-            let mut all = known.outputs;
-            all.extend(outputs);
-            self.keep(action, known.attributes, &all, &known.id, true);
-        }
-        self.settle_intent(step);
-        self.done(step);
-    }
-
-    fn keep(&mut self, action: &Action, attributes: Attributes, outputs: &Attributes, id: &str, complete: bool) {
-        let entry = Entry {
-            id: id.to_owned(),
-            attributes,
-            outputs: outputs.clone(),
-            depends_on: dependencies(action),
-            protect: action.protect,
-            complete,
-            read_only: false,
-        };
-        self.ledger.note(Record::Put { address: action.address.clone(), entry });
-    }
-
-    fn keep_read(&mut self, action: &Action, observed: Observed) {
-        let mut outputs = observed.outputs;
-        outputs.insert("id".into(), Value::from(observed.id.as_str()));
-        let entry = Entry {
-            id: observed.id,
-            attributes: observed.attributes,
-            outputs,
-            depends_on: dependencies(action),
-            protect: false,
-            complete: true,
-            read_only: true,
-        };
-        self.ledger.note(Record::Put { address: action.address.clone(), entry });
-    }
-
-    /// Brings the state in step with a resource that needs no change: what it depends on, or what somebody already
-    /// changed to what the stack now says.
-    fn keep_in_step(&mut self, action: &Action) {
-        let Some(entry) = self.ledger.state().resources.get(&action.address) else { return };
-        if entry.read_only || action.deposed {
-            return;
-        }
-        let depends_on = dependencies(action);
-        let same = entry.depends_on == depends_on
-            && entry.attributes.keys().all(|name| action.attributes.contains_key(name))
-            && action
-                .attributes
-                .iter()
-                .all(|(name, value)| entry.attributes.get(name).is_some_and(|known| crate::plan::same(value, known)));
-        if !same && let Ok(attributes) = self.literal(action) {
-            let (id, outputs) = (entry.id.clone(), action.outputs.clone());
-            self.keep(action, attributes, &outputs, &id, true);
-        }
-    }
-
-    fn release(&mut self, step: usize, reached: Need) {
-        let first = !self.steps_state[step].exists;
-        self.steps_state[step].exists = true;
-        for index in 0..self.steps.dependents[step].len() {
-            let (dependent, need) = self.steps.dependents[step][index];
-            let now = match reached {
-                Need::Existence => first && need == Need::Existence,
-                Need::Readiness => need == Need::Readiness || first,
-            };
-            if now {
-                self.steps.waits_for[dependent] -= 1;
-                if self.steps.waits_for[dependent] == 0 && !self.skipped.contains(&dependent) {
-                    self.push(dependent);
-                }
-            }
-        }
-    }
-
-    fn done(&mut self, step: usize) {
-        let action = self.action(step);
-        let progressing = &mut self.steps_state[step];
-        progressing.done = true;
-        let elapsed = progressing.started.map(|at| at.elapsed());
-        let id = progressing.known.as_ref().map(|known| known.id.clone()).unwrap_or_default();
-        match (self.steps.steps[step].kind, action.action) {
-            (StepKind::Create, Verb::Replace) => self.report.replaced += 1,
-            (StepKind::Create, _) => self.report.created += 1,
-            (StepKind::Update, _) => self.report.updated += 1,
-            (StepKind::Delete, Verb::Delete) => self.report.deleted += 1,
-            _ => {}
-        }
-        if let Some(elapsed) = elapsed
-            && self.steps.steps[step].kind != StepKind::Read
-        {
-            let name = self.name(step);
-            (self.emit)(Event::Done { address: action.address.clone(), step: name, id, elapsed });
-        }
-        self.release(step, Need::Readiness);
-    }
-
-    fn failed(&mut self, step: usize, error: CloudError) {
-        // Where it is certain that nothing was done, nothing is left to look up.
-        if !error.is(ErrorClass::Uncertain) && self.steps_state[step].stage != Stage::Find {
-            self.settle_intent(step);
-        }
-        self.steps_state[step].done = true;
-        let address = self.action(step).address.clone();
-        let name = self.name(step);
-        (self.emit)(Event::Failed { address: address.clone(), step: name, error: error.clone() });
-        self.report.failed.push((address.clone(), name, error));
-        let mut open = vec![step];
-        while let Some(step) = open.pop() {
-            for index in 0..self.steps.dependents[step].len() {
-                let (dependent, _) = self.steps.dependents[step][index];
-                if self.steps_state[dependent].stage == Stage::Begin
-                    && !self.steps_state[dependent].done
-                    && self.skipped.insert(dependent)
-                {
-                    if self.steps.steps[dependent].kind != StepKind::Pass {
-                        let skipped = self.action(dependent).address.clone();
-                        let name = self.name(dependent);
-                        self.report.skipped.push(skipped.clone());
-                        (self.emit)(Event::Skipped { address: skipped, step: name, because: address.clone() });
-                    }
-                    open.push(dependent);
-                }
-            }
-        }
-    }
-
-    fn finish(mut self) -> Result<Report, StateError> {
-        for step in 0..self.steps.steps.len() {
-            let is_over = self.steps_state[step].done || self.skipped.contains(&step);
-            if is_over || self.steps.steps[step].kind == StepKind::Pass {
-                continue;
-            }
-            let address = &self.action(step).address;
-            if self.report.left.last() != Some(address) {
-                self.report.left.push(address.clone());
-            }
-        }
-        if self.report.is_complete() {
-            let mut known = |reference: &Reference| answer(self.ledger.state(), reference);
-            let outputs: BTreeMap<String, Value> = self
-                .plan
-                .outputs
-                .iter()
-                .filter_map(|(name, value)| {
-                    Some((name.clone(), template::literal(&template::resolve(value, &mut known))?))
-                })
-                .collect();
-            if self.plan.mode == Mode::Apply || self.ledger.state().resources.is_empty() {
-                if self.ledger.state().outputs != outputs {
-                    self.ledger.note(Record::Outputs { outputs: outputs.clone() });
-                }
-                self.report.outputs = outputs;
-            }
-        }
-        self.ledger.sync()?;
-        Ok(self.report)
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::ledger::Ledger;
 use crate::cloud::{Cloud, CloudError, CreateRequest, FIRST_PAUSE, Known, Lost, Observed, longer};
 use crate::graph::{Address, Identity};
-use crate::state::{Entry, Intent, Operation, Record, State, StateError};
+use crate::state::{Intent, Operation, Record, State, StateError};
 
 /// What became of one unresolved intent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,16 +130,7 @@ fn adopt(ledger: &mut dyn Ledger, intent: &Intent, observed: Observed) {
     if ledger.state().resources.get(&intent.address).is_some_and(|old| old.id != observed.id) {
         ledger.note(Record::Depose { address: intent.address.clone() });
     }
-    let mut outputs = observed.outputs;
-    outputs.insert("id".into(), Value::from(observed.id.as_str()));
-    let entry = Entry {
-        id: observed.id,
-        attributes: intent.attributes.clone(),
-        outputs,
-        depends_on: intent.depends_on.clone(),
-        protect: false,
-        complete: false,
-        read_only: false,
-    };
-    ledger.note(Record::Put { address: intent.address.clone(), entry });
+    let Observed { id, mut outputs, .. } = observed;
+    outputs.insert("id".into(), Value::from(id.as_str()));
+    ledger.note(Record::Created { number: intent.number, id, outputs, protect: false });
 }

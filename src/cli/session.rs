@@ -98,12 +98,12 @@ impl Session {
         let Some(mut state) = self.store.read()? else { return Ok(None) };
         if self.is_bygone(&state) {
             errln!("{}", render::style::note(BYGONE));
-            bygone(&state).iter().for_each(|record| state.take(record));
+            bygone(&state).into_iter().for_each(|record| state.take(record));
         }
         let mut ledger = Memory::new(state);
         apply::settle(&self.cloud, &mut ledger).await?;
         self.moves(ledger.state()).into_iter().for_each(|record| ledger.note(record));
-        Ok(Some(ledger.state().clone()))
+        Ok(Some(ledger.into_state()))
     }
 
     /// Opens the state for writing and settles what earlier runs left unresolved, saying so.

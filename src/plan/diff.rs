@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{After, Change};
 use crate::graph::{Attributes, KindSpec, template};
+use crate::state::Entry;
 
 /// Whether a desired value means this literal one.
 pub fn same(desired: &Value, literal: &Value) -> bool {
@@ -52,6 +53,20 @@ pub fn current(spec: &KindSpec, state: &Attributes, observed: Option<&Attributes
         out.insert(name.clone(), value);
     }
     out
+}
+
+/// Whether an attribute that the cloud returned says what the state says, or is none of ours.
+pub fn is_as_known(spec: &KindSpec, entry: &Entry, name: &str, observed: &Value) -> bool {
+    if spec.write_only.contains(&name) {
+        return true;
+    }
+    match (name, entry.attributes.get(name), observed) {
+        ("tags", Some(Value::Object(ours)), Value::Object(tags)) if spec.taggable => {
+            ours.iter().all(|(key, value)| tags.get(key) == Some(value))
+        }
+        (_, Some(known), _) => known == observed,
+        (_, None, _) => true,
+    }
 }
 
 /// What changes from `current` to `desired`. `state` tells intended change from drift: where desired and state agree, only

@@ -131,6 +131,10 @@ pub struct Action {
     /// Whether this deletes what a replacement left behind, while its successor stands at the address.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deposed: bool,
+    /// Whether the state says exactly what the stack says, so that there is nothing to write down either. Attributes and
+    /// outputs are then left out here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_step: bool,
     /// Whether it shall be protected from now on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub protect: bool,

@@ -1,5 +1,9 @@
 //! The planner: desired, state and observed become actions.
 
+mod deletions;
+mod known;
+
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +14,7 @@ use super::{
 };
 use crate::graph::{Address, Attributes, Graph, KindSpec, Problem, Reference, ReplaceOrder, Resource, Scope, template};
 use crate::state::{Entry, State};
+use known::{Known, Source};
 
 /// What a plan is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,15 +102,6 @@ impl PlanError {
     }
 }
 
-/// What references to a resource are answered with.
-struct Known<'a> {
-    attributes: Attributes,
-    outputs: Attributes,
-    /// Outputs that the planned update changes.
-    volatile: &'a [&'a str],
-    replaced_delete_first: bool,
-}
-
 /// What goes with things that are deleted before their successors come.
 #[derive(Default)]
 struct WentAlong {
@@ -115,6 +111,7 @@ struct WentAlong {
     put_back: BTreeMap<String, Address>,
 }
 
+/// A plan in the making.
 struct Planner<'a, 'i> {
     inputs: &'i Inputs<'a>,
     known: HashMap<&'a str, Known<'a>>,
@@ -150,6 +147,9 @@ impl<'a> Planner<'a, '_> {
     /// them. `None`: everything.
     fn selection(&self) -> Result<Option<HashSet<Address>>, Vec<PlanError>> {
         let inputs = self.inputs;
+        if inputs.targets.is_empty() && inputs.replace.is_empty() {
+            return Ok(None);
+        }
         let state = || inputs.state.into_iter().flat_map(|state| state.resources.keys());
         let all: BTreeSet<&Address> = inputs.graph.resources().iter().map(|r| &r.address).chain(state()).collect();
         let mut errors = Vec::new();
@@ -198,29 +198,16 @@ impl<'a> Planner<'a, '_> {
         };
         if !selected {
             if let Some(entry) = self.entry(address) {
-                let outputs = with_id(entry.outputs.clone(), &entry.id);
-                self.knows(address, entry.attributes.clone(), outputs, &[], false);
+                self.knows(address, Source::Entry(entry), &[], false);
             }
             return;
         }
+        if self.is_in_step(resource, spec) {
+            self.unchanged(resource, spec);
+            return;
+        }
         let Some(attributes) = self.resolved(resource, spec) else { return };
-        let mut action = Action {
-            address: address.clone(),
-            kind: spec.name.to_owned(),
-            action: Verb::NoChange,
-            reason: String::new(),
-            changes: Vec::new(),
-            create_first: false,
-            attributes,
-            current: Attributes::new(),
-            outputs: Attributes::new(),
-            id: None,
-            unfinished: false,
-            deposed: false,
-            protect: resource.protect,
-            depends_on: inputs.graph.dependencies(address).into_iter().map(|(a, n)| (a.clone(), n)).collect(),
-            depended_on: Vec::new(),
-        };
+        let mut action = self.action(resource, spec, attributes);
         if refresh::is_read_only(resource, |kind| (inputs.specs)(kind)) {
             self.read(resource, action);
             return;
@@ -318,27 +305,27 @@ impl<'a> Planner<'a, '_> {
         }
     }
 
-    /// What a reference stands for, if that is known before the apply.
-    fn answer(&self, reference: &Reference) -> Option<Value> {
-        let known = self.known.get(reference.target.as_str())?;
-        if let Some(value) = known.attributes.get(&reference.attribute) {
-            return template::literal(value);
+    /// An action that does nothing yet.
+    fn action(&self, resource: &Resource, spec: &KindSpec, attributes: Attributes) -> Action {
+        let dependencies = self.inputs.graph.dependencies(&resource.address);
+        Action {
+            address: resource.address.clone(),
+            kind: spec.name.to_owned(),
+            action: Verb::NoChange,
+            reason: String::new(),
+            changes: Vec::new(),
+            create_first: false,
+            attributes,
+            current: Attributes::new(),
+            outputs: Attributes::new(),
+            id: None,
+            unfinished: false,
+            deposed: false,
+            in_step: false,
+            protect: resource.protect,
+            depends_on: dependencies.into_iter().map(|(address, need)| (address.clone(), need)).collect(),
+            depended_on: Vec::new(),
         }
-        if known.volatile.contains(&reference.attribute.as_str()) {
-            return None;
-        }
-        known.outputs.get(&reference.attribute).cloned()
-    }
-
-    fn knows(
-        &mut self,
-        address: &'a Address,
-        attributes: Attributes,
-        outputs: Attributes,
-        volatile: &'a [&'a str],
-        replaced_delete_first: bool,
-    ) {
-        self.known.insert(address.as_str(), Known { attributes, outputs, volatile, replaced_delete_first });
     }
 
     fn read(&mut self, resource: &'a Resource, mut action: Action) {
@@ -364,7 +351,7 @@ impl<'a> Planner<'a, '_> {
             },
         }
         action.reason = "it is only read".into();
-        self.knows(address, action.attributes.clone(), action.outputs.clone(), &[], false);
+        self.knows(address, Source::Action(self.actions.len()), &[], false);
         self.actions.push(action);
     }
 
@@ -372,7 +359,7 @@ impl<'a> Planner<'a, '_> {
         action.action = Verb::Create;
         action.reason = reason.to_owned();
         action.changes = diff::changes(spec, &action.attributes, None, &Attributes::new());
-        self.foresee(spec, &mut action, false);
+        self.foresee(spec, action, false);
     }
 
     fn existing(&mut self, spec: &'a KindSpec, entry: &Entry, mut action: Action, went_along: &WentAlong) {
@@ -405,7 +392,7 @@ impl<'a> Planner<'a, '_> {
             action.create_first = spec.replace_order == ReplaceOrder::CreateFirst && !name_stays && !delete_first_below;
             self.protected(&action.address, entry.protect || action.protect, "replace");
             let delete_first = !action.create_first;
-            self.foresee(spec, &mut action, delete_first);
+            self.foresee(spec, action, delete_first);
             return;
         }
         if !action.changes.is_empty() || action.unfinished || entry.protect != action.protect {
@@ -423,98 +410,34 @@ impl<'a> Planner<'a, '_> {
                 "the stack changed".into()
             };
             let volatile = if action.changes.is_empty() { &[] } else { spec.outputs_changed_by_update };
-            let (attributes, outputs) = (action.attributes.clone(), action.outputs.clone());
-            self.remember(&action.address, attributes, outputs, volatile, false);
+            self.push(action, volatile, false);
         } else {
-            let (attributes, outputs) = (action.attributes.clone(), action.outputs.clone());
-            self.remember(&action.address, attributes, outputs, &[], false);
+            self.push(action, &[], false);
         }
-        self.actions.push(action);
     }
 
     /// Notes what a resource that is made will be like, as far as that can be foreseen.
-    fn foresee(&mut self, spec: &'a KindSpec, action: &mut Action, delete_first: bool) {
+    fn foresee(&mut self, spec: &'a KindSpec, mut action: Action, delete_first: bool) {
         action.outputs = (spec.predict)(&action.attributes, self.inputs.scope)
             .into_iter()
             .filter_map(|(name, value)| Some((name, template::literal(&value)?)))
             .collect();
-        self.remember(&action.address, action.attributes.clone(), action.outputs.clone(), &[], delete_first);
-        self.actions.push(action.clone());
+        self.push(action, &[], delete_first);
     }
 
-    fn remember(
-        &mut self,
-        address: &Address,
-        attributes: Attributes,
-        outputs: Attributes,
-        volatile: &'a [&'a str],
-        delete_first: bool,
-    ) {
+    /// Takes an action into the plan; references to its resource are answered from it.
+    fn push(&mut self, action: Action, volatile: &'a [&'a str], delete_first: bool) {
         // The graph's own copy of the address lives as long as the plan is made.
-        if let Some(resource) = self.inputs.graph.get(address) {
-            self.knows(&resource.address, attributes, outputs, volatile, delete_first);
+        if let Some(resource) = self.inputs.graph.get(&action.address) {
+            self.knows(&resource.address, Source::Action(self.actions.len()), volatile, delete_first);
         }
+        self.actions.push(action);
     }
 
     fn protected(&mut self, address: &Address, protect: bool, what: &'static str) {
         if protect {
             self.errors.push(PlanError::Protected { address: address.clone(), what });
         }
-    }
-
-    /// What is in the state and shall not be there: dependents first.
-    fn deletions(&mut self, is_selected: &dyn Fn(&Address) -> bool) {
-        let Some(state) = self.inputs.state else { return };
-        let destroy = self.inputs.mode == Mode::Destroy;
-        for old in state.deposed.iter().filter(|old| is_selected(&old.address)) {
-            let seen = self.inputs.observed.and_then(|observed| observed.deposed.get(&old.entry.id));
-            self.deletion(&old.address, &old.entry, seen, "a replacement left it behind", true);
-        }
-        for address in dependents_first(state) {
-            let Some(entry) = state.resources.get(address) else { continue };
-            if !is_selected(address) || (!destroy && self.inputs.graph.get(address).is_some()) {
-                continue;
-            }
-            let seen = self.inputs.observed.and_then(|observed| observed.resources.get(address));
-            let reason = if destroy { "the stack is destroyed" } else { "it is no longer in the stack" };
-            self.deletion(address, entry, seen, reason, false);
-        }
-    }
-
-    fn deletion(&mut self, address: &Address, entry: &Entry, seen: Option<&Seen>, reason: &str, deposed: bool) {
-        let Some(spec) = (self.inputs.specs)(address.kind()) else {
-            self.errors.push(PlanError::UnknownKind { address: address.clone() });
-            return;
-        };
-        let (action, reason) = match seen {
-            _ if entry.read_only => (Verb::Forget, "it was only read"),
-            Some(Seen::Gone) => (Verb::Forget, "it is gone already"),
-            _ => (Verb::Delete, reason),
-        };
-        if action == Verb::Delete {
-            self.protected(address, entry.protect, "delete");
-        }
-        let changes = match action {
-            Verb::Delete => entry.attributes.iter().map(|(name, value)| removed(name, value)).collect(),
-            _ => Vec::new(),
-        };
-        self.actions.push(Action {
-            address: address.clone(),
-            kind: spec.name.to_owned(),
-            action,
-            reason: reason.to_owned(),
-            changes,
-            create_first: false,
-            attributes: Attributes::new(),
-            current: entry.attributes.clone(),
-            outputs: with_id(entry.outputs.clone(), &entry.id),
-            id: Some(entry.id.clone()),
-            unfinished: false,
-            deposed,
-            protect: false,
-            depends_on: Vec::new(),
-            depended_on: entry.depends_on.clone(),
-        });
     }
 
     fn finish(self) -> Result<Plan, Vec<PlanError>> {
@@ -578,52 +501,10 @@ fn with_id(mut outputs: Attributes, id: &str) -> Attributes {
     outputs
 }
 
-fn removed(name: &str, value: &Value) -> Change {
-    Change {
-        path: name.to_owned(),
-        before: value.clone(),
-        after: After::Known { value: Value::Null },
-        forces_replacement: false,
-        drift: false,
-    }
-}
-
 fn list(paths: &[&str]) -> String {
     match paths {
         [] => String::new(),
         [one] => (*one).to_owned(),
         [most @ .., last] => format!("{} and {last}", most.join(", ")),
     }
-}
-
-/// The state's addresses, those that depend on others before those. What depends on each other comes last.
-fn dependents_first(state: &State) -> Vec<&Address> {
-    let mut waiting: HashMap<&Address, usize> = state.resources.keys().map(|address| (address, 0)).collect();
-    for entry in state.resources.values() {
-        for dependency in &entry.depends_on {
-            if let Some(count) = waiting.get_mut(dependency) {
-                *count += 1;
-            }
-        }
-    }
-    let mut ready: BTreeSet<&Address> = waiting.iter().filter(|(_, n)| **n == 0).map(|(a, _)| *a).collect();
-    let mut out = Vec::with_capacity(state.resources.len());
-    while let Some(address) = ready.pop_first() {
-        out.push(address);
-        for dependency in state.resources.get(address).into_iter().flat_map(|entry| &entry.depends_on) {
-            if let Some((key, _)) = state.resources.get_key_value(dependency)
-                && let Some(count) = waiting.get_mut(key)
-            {
-                *count -= 1;
-                if *count == 0 {
-                    ready.insert(key);
-                }
-            }
-        }
-    }
-    if out.len() < state.resources.len() {
-        let told: HashSet<&Address> = out.iter().copied().collect();
-        out.extend(state.resources.keys().filter(|address| !told.contains(address)));
-    }
-    out
 }

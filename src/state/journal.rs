@@ -15,6 +15,7 @@ use super::{Record, StateError};
 pub struct Journal {
     file: File,
     path: PathBuf,
+    /// Pushed and not safe yet.
     buffer: Vec<u8>,
     /// The length of what is whole: a failed append is cut back to it.
     whole: u64,
@@ -49,20 +50,27 @@ impl Journal {
         self.file.sync_data().map_err(StateError::io("sync", &self.path))
     }
 
-    /// Appends records, all in one write and one sync. Returning means that they are safe.
+    /// Takes a record that the next [`Journal::flush`] makes safe.
     ///
     /// # Errors
-    /// Where they cannot be made safe. Nothing may be sent to a cloud then.
-    pub fn append(&mut self, records: &[Record]) -> Result<(), StateError> {
-        self.buffer.clear();
-        for record in records {
-            encode(record, &mut self.buffer)
-                .map_err(|e| StateError::Damaged { path: self.path.display().to_string(), why: e.to_string() })?;
+    /// Where it has no JSON form.
+    pub fn push(&mut self, record: &Record) -> Result<(), StateError> {
+        encode(record, &mut self.buffer)
+            .map_err(|e| StateError::Damaged { path: self.path.display().to_string(), why: e.to_string() })
+    }
+
+    /// Appends what was pushed, all in one write and one sync. Returning means that it is safe.
+    ///
+    /// # Errors
+    /// Where it cannot be made safe. Nothing may be sent to a cloud then; what was pushed is kept for another attempt.
+    pub fn flush(&mut self) -> Result<(), StateError> {
+        if self.buffer.is_empty() {
+            return Ok(());
         }
-        let written = self.file.write_all(&self.buffer).and_then(|()| self.file.sync_data());
-        match written {
+        match self.file.write_all(&self.buffer).and_then(|()| self.file.sync_data()) {
             Ok(()) => {
                 self.whole += self.buffer.len() as u64;
+                self.buffer.clear();
                 Ok(())
             }
             Err(error) => {
@@ -79,7 +87,10 @@ fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
     let start = out.len();
     out.extend_from_slice(b"00000000 00000000 ");
     let from = out.len();
-    serde_json::to_writer(&mut *out, record)?;
+    if let Err(error) = serde_json::to_writer(&mut *out, record) {
+        out.truncate(start);
+        return Err(error);
+    }
     let json = &out[from..];
     let head = format!("{:08x} {:08x} ", json.len(), crc32fast::hash(json));
     out[start..from].copy_from_slice(head.as_bytes());

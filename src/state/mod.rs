@@ -92,8 +92,6 @@ pub struct Intent {
     pub operation: Operation,
     /// The identity of a create: client token or tag.
     pub token: String,
-    /// SHA-256 of the attributes asked for, in hexadecimal.
-    pub digest: String,
     /// The attributes of a create, by which it is found again; empty otherwise.
     #[serde(default, skip_serializing_if = "Attributes::is_empty")]
     pub attributes: Attributes,
@@ -128,6 +126,26 @@ pub enum Record {
     Settled {
         /// The intent's number.
         number: u64,
+    },
+    /// A create call had its effect: what was intended exists.
+    Created {
+        /// The intent's number; its attributes are the resource's.
+        number: u64,
+        /// The new id.
+        id: String,
+        /// Outputs known so far.
+        outputs: Attributes,
+        /// Whether it is protected from now on.
+        #[serde(default, skip_serializing_if = "is_false")]
+        protect: bool,
+    },
+    /// The resource at an address is ready for use.
+    Ready {
+        /// Its address.
+        address: Address,
+        /// Outputs that became known or changed.
+        #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+        outputs: Attributes,
     },
     /// A resource is now so.
     Put {
@@ -227,34 +245,53 @@ impl State {
     }
 
     /// Takes in one record of the journal.
-    pub fn take(&mut self, record: &Record) {
+    pub fn take(&mut self, record: Record) {
         match record {
             Record::Begin { .. } => {}
-            Record::Intent(intent) => self.unresolved.push(intent.clone()),
-            Record::Settled { number } => self.unresolved.retain(|intent| intent.number != *number),
-            Record::Put { address, entry } => {
-                self.resources.insert(address.clone(), entry.clone());
+            Record::Intent(intent) => self.unresolved.push(intent),
+            Record::Settled { number } => drop(self.resolve(number)),
+            Record::Created { number, id, outputs, protect } => {
+                if let Some(Intent { address, attributes, depends_on, .. }) = self.resolve(number) {
+                    let entry =
+                        Entry { id, attributes, outputs, depends_on, protect, complete: false, read_only: false };
+                    self.resources.insert(address, entry);
+                }
             }
+            Record::Ready { address, outputs } => {
+                if let Some(entry) = self.resources.get_mut(&address) {
+                    entry.complete = true;
+                    entry.outputs.extend(outputs);
+                }
+            }
+            Record::Put { address, entry } => drop(self.resources.insert(address, entry)),
             Record::Depose { address } => {
-                if let Some(entry) = self.resources.remove(address) {
-                    self.deposed.push(Deposed { address: address.clone(), entry });
+                if let Some(entry) = self.resources.remove(&address) {
+                    self.deposed.push(Deposed { address, entry });
                 }
             }
             Record::Remove { address, id } => {
-                if self.resources.get(address).is_some_and(|entry| entry.id == *id) {
-                    self.resources.remove(address);
+                if self.resources.get(&address).is_some_and(|entry| entry.id == id) {
+                    self.resources.remove(&address);
                 }
-                self.deposed.retain(|old| old.address != *address || old.entry.id != *id);
+                self.deposed.retain(|old| old.address != address || old.entry.id != id);
             }
             Record::Move { from, to } => {
-                if let Some(entry) = self.resources.remove(from) {
+                if let Some(entry) = self.resources.remove(&from) {
                     self.resources.insert(to.clone(), entry);
-                    let dependents = self.resources.values_mut();
-                    dependents.flat_map(|e| &mut e.depends_on).filter(|a| *a == from).for_each(|a| *a = to.clone());
+                    let deposed = self.deposed.iter_mut().map(|old| &mut old.entry);
+                    let entries = self.resources.values_mut().chain(deposed);
+                    entries.flat_map(|e| &mut e.depends_on).filter(|a| **a == from).for_each(|a| *a = to.clone());
+                    self.deposed.iter_mut().filter(|old| old.address == from).for_each(|old| old.address = to.clone());
                 }
             }
-            Record::Outputs { outputs } => self.outputs.clone_from(outputs),
+            Record::Outputs { outputs } => self.outputs = outputs,
         }
+    }
+
+    /// Takes out an intent of whose end something is known now.
+    fn resolve(&mut self, number: u64) -> Option<Intent> {
+        let at = self.unresolved.iter().position(|intent| intent.number == number)?;
+        Some(self.unresolved.remove(at))
     }
 }
 

@@ -107,7 +107,7 @@ impl Store {
         };
         match records.first() {
             Some(Record::Begin { serial, lineage, .. }) if *lineage == state.lineage && *serial == state.serial => {
-                records.iter().for_each(|record| state.take(record));
+                records.into_iter().for_each(|record| state.take(record));
                 Ok(Some((state, whole)))
             }
             // The journal of a run whose snapshot was written and which died before emptying it.
@@ -142,15 +142,16 @@ impl Store {
         let mut journal = Journal::open(&self.journal(), whole)?;
         sync_directory(&self.directory).map_err(StateError::io("sync", &self.directory))?;
         if whole == 0 {
-            journal.append(&[Record::Begin {
+            journal.push(&Record::Begin {
                 serial: state.serial,
                 lineage: state.lineage.clone(),
                 verb: holder.verb.clone(),
                 who: format!("{}@{}", holder.user, holder.host),
                 at: holder.since.clone(),
-            }])?;
+            })?;
+            journal.flush()?;
         }
-        Ok(Writer { store: self.clone(), state, journal, _lock: lock, changed: whole > 0, noted: Vec::new() })
+        Ok(Writer { store: self.clone(), state, journal, _lock: lock, changed: whole > 0, unwritable: None })
     }
 
     fn write_snapshot(&self, state: &State) -> Result<(), StateError> {
@@ -234,8 +235,8 @@ pub struct Writer {
     journal: Journal,
     _lock: Lock,
     changed: bool,
-    /// Noted and not synced yet.
-    noted: Vec<Record>,
+    /// Why a noted record cannot be written.
+    unwritable: Option<StateError>,
 }
 
 impl Writer {
@@ -254,8 +255,10 @@ impl Writer {
 
     /// Takes a record into the state; it is safe after the next [`Writer::sync`].
     pub fn note(&mut self, record: Record) {
-        self.state.take(&record);
-        self.noted.push(record);
+        if let Err(error) = self.journal.push(&record) {
+            self.unwritable.get_or_insert(error);
+        }
+        self.state.take(record);
         self.changed = true;
     }
 
@@ -264,11 +267,10 @@ impl Writer {
     /// # Errors
     /// Where that cannot be done.
     pub fn sync(&mut self) -> Result<(), StateError> {
-        if !self.noted.is_empty() {
-            self.journal.append(&self.noted)?;
-            self.noted.clear();
+        match self.unwritable.take() {
+            Some(error) => Err(error),
+            None => self.journal.flush(),
         }
-        Ok(())
     }
 
     /// Ends the run: writes a snapshot of what changed and empties the journal.

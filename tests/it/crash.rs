@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use cofferdam::apply::{Execution, Ledger, Report, Stop, execute, settle};
+use cofferdam::apply::{Execution, Ledger, Options, Report, Stop, execute, settle};
 use cofferdam::cloud::Cloud;
 use cofferdam::plan::Mode;
 use cofferdam::simulated::{Behaviour, Call, Fault, Moment, Simulated, Timing};
@@ -89,15 +89,16 @@ async fn dying(cloud: &Simulated, stack: &Value, state: State, ask: Ask<'_>, dea
         flag.fetch_or(dies, Ordering::Relaxed);
         dies.then_some(Fault::Silence)
     });
-    let mut ledger = Mortal { memory: Memory::new(state), dead: dead.clone(), death: Some(death), syncs: 0 };
+    let mut ledger = Mortal { memory: Memory::new(state.clone()), dead: dead.clone(), death: Some(death), syncs: 0 };
     let whole_run = async {
         if settle(cloud, &mut ledger).await.is_err() {
             return;
         }
         let plan = planned(cloud, &graph(cloud, stack.clone()), ledger.memory.state(), ask).await;
         let (_sender, stop) = watch::channel(Stop::No);
-        let execution =
-            Execution { plan: &plan, cloud, ledger: &mut ledger, options: options(), stop, emit: &mut |_| {} };
+        // Few slots, so that intents are noted of what is not sent yet.
+        let options = Options { slots: 2, ..options() };
+        let execution = Execution { plan: &plan, cloud, ledger: &mut ledger, options, stop, emit: &mut |_| {} };
         if let Ok(report) = execute(execution).await {
             assert!(report.is_complete(), "{report:?}");
         }
@@ -106,7 +107,7 @@ async fn dying(cloud: &Simulated, stack: &Value, state: State, ask: Ask<'_>, dea
     let _ = tokio::time::timeout(Duration::from_secs(36_000), whole_run).await;
     cloud.clear_faults();
     let died = dead.load(Ordering::Relaxed);
-    (if died { ledger.memory.after_crash() } else { ledger.memory.close() }, died)
+    (if died { ledger.memory.after_crash(state) } else { ledger.memory.close() }, died)
 }
 
 /// What the cloud holds, by address, with addresses in place of ids.
@@ -222,11 +223,18 @@ async fn a_destroy_may_die_anywhere() {
 }
 
 /// A run that is stopped after a while; what it left and told.
-async fn stopped(cloud: &Simulated, stack: &Value, state: State, after: Duration, how: Stop) -> (State, Report) {
+async fn stopped(
+    cloud: &Simulated,
+    stack: &Value,
+    state: State,
+    (after, how): (Duration, Stop),
+    slots: usize,
+) -> (State, Report) {
     let mut ledger = Memory::new(state);
     let plan = planned(cloud, &graph(cloud, stack.clone()), ledger.state(), Ask::default()).await;
     let (sender, stop) = watch::channel(Stop::No);
-    let execution = Execution { plan: &plan, cloud, ledger: &mut ledger, options: options(), stop, emit: &mut |_| {} };
+    let options = Options { slots, ..options() };
+    let execution = Execution { plan: &plan, cloud, ledger: &mut ledger, options, stop, emit: &mut |_| {} };
     let asking = async {
         tokio::time::sleep(after).await;
         let _ = sender.send(how);
@@ -248,7 +256,8 @@ async fn a_stopped_run_is_continued_by_the_next() {
                 let cloud = Simulated::new(behaviour.clone());
                 let first = graph(&cloud, before());
                 let state = complete(run_with(&cloud, &first, empty(), Ask::default(), options()).await);
-                let (state, report) = stopped(&cloud, &after(), state, Duration::from_millis(40 * tick), how).await;
+                let (state, report) =
+                    stopped(&cloud, &after(), state, (Duration::from_millis(40 * tick), how), 3).await;
                 assert!(report.failed.is_empty() && report.skipped.is_empty(), "{report:?}");
                 if how == Stop::Gently {
                     let creating = state.unresolved.iter().any(|i| i.operation == cofferdam::state::Operation::Create);
@@ -280,9 +289,9 @@ async fn stopping_gently_begins_nothing_and_ends_soon() {
             )
         })
         .collect();
-    let (state, report) = stopped(&cloud, &stack.into(), empty(), Duration::from_millis(50), Stop::Gently).await;
+    let (state, report) = stopped(&cloud, &stack.into(), empty(), (Duration::from_millis(50), Stop::Gently), 6).await;
     assert!(report.elapsed < Duration::from_millis(500), "waits are not sat out: {:?}", report.elapsed);
-    assert_eq!((state.resources.len(), state.unresolved.len()), (10, 0), "what was sent is known");
+    assert_eq!((state.resources.len(), state.unresolved.len()), (6, 0), "what was sent is known");
     assert_eq!(report.left.len(), 20, "what is not ready and what was not begun is told: {:?}", report.left);
     assert_eq!(cloud.scope().region, "eu-west-2");
 }

@@ -383,3 +383,33 @@ async fn lookups_are_read_and_forgotten() {
     let state = complete(run_with(&cloud, &graph(&cloud, stack), state, ask, options()).await);
     assert!(state.resources.is_empty() && cloud.held().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_depends_on_what_is_kept_even_where_nothing_else_changes() {
+    let cloud = Simulated::default();
+    let stack = |on: &[&str]| json!({ "node.a": {}, "node.b": {}, "node.c": { "size": 3, "depends_on": on } });
+    let state = complete(apply(&cloud, stack(&["node.a"]), empty()).await);
+    let ran = apply(&cloud, stack(&["node.b"]), state).await;
+    assert!(!ran.plan.has_changes());
+    let entry = &ran.state.resources["node.c"];
+    assert_eq!(entry.depends_on, [crate::stack::address("node.b")]);
+    assert_eq!(entry.attributes["size"], 3, "what it is stays known");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interrupted_create_that_changed_since_ends_as_the_stack_says() {
+    let cloud = Simulated::default();
+    cloud.set_faults(|call: &Call<'_>, moment: Moment| {
+        let hit = call.operation == Operation::Finish && moment == Moment::Before;
+        hit.then(|| error(ErrorClass::Refused)).flatten()
+    });
+    let ran = apply(&cloud, json!({ "node.a": {}, "node.b": { "size": 1 } }), empty()).await;
+    assert_eq!((ran.report.failed.len(), ran.state.resources.len()), (2, 2));
+    cloud.clear_faults();
+    let stack = json!({ "node.a": { "protect": true }, "node.b": { "size": 2, "depends_on": ["node.a"] } });
+    let state = complete(apply(&cloud, stack.clone(), ran.state).await);
+    assert!(state.resources["node.a"].protect);
+    assert_eq!(state.resources["node.b"].attributes["size"], 2);
+    assert_eq!(state.resources["node.b"].depends_on.len(), 1);
+    assert_settled(&cloud, &graph(&cloud, stack), &state).await;
+}

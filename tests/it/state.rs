@@ -37,7 +37,6 @@ fn intent(number: u64) -> Record {
         address: Address::new("node", "n"),
         operation: Operation::Create,
         token: "t".into(),
-        digest: String::new(),
         attributes: Attributes::new(),
         depends_on: Vec::new(),
         id: None,

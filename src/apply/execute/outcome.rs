@@ -1,0 +1,375 @@
+//! What becomes of a step: answers, what is tried again, what is written down, and who may start then.
+
+use super::*;
+
+impl Run<'_> {
+    pub(super) fn answered(&mut self, step: usize, answer: Answer) {
+        let stage = self.steps_state[step].stage;
+        if self.steps_state[step].under_way && !matches!(answer, Answer::Awake) {
+            self.steps_state[step].under_way = false;
+            match stage {
+                Stage::Poll(_) => self.in_poll -= 1,
+                _ => self.in_call -= 1,
+            }
+        }
+        match answer {
+            Answer::Awake => self.push(step),
+            Answer::Created(Ok(created)) => self.created(step, created.id, created.outputs),
+            Answer::Found(Ok(Some(observed))) => self.created(step, observed.id, observed.outputs),
+            Answer::Found(Ok(None)) => {
+                let again = self.cloud.spec(&self.action(step).kind).is_some_and(|spec| spec.identity.is_idempotent());
+                let progressing = &mut self.steps_state[step];
+                // It may be there and not be shown yet; made again now, there would be two.
+                if again || progressing.lost_at.is_none_or(|at| at.elapsed() >= self.cloud.visibility()) {
+                    progressing.stage = Stage::Create;
+                }
+                self.pause(step);
+            }
+            Answer::Finished(Ok(())) => self.finished(step),
+            Answer::Updated(Ok(())) => self.updated(step),
+            Answer::Deleted(Ok(())) => self.poll(step, Phase::Deleted),
+            Answer::LookedUp(Ok(observed)) => {
+                self.keep_read(self.action(step), observed);
+                self.done(step);
+            }
+            Answer::Polled(Ok(Progress::Done(outputs))) => self.settled(step, outputs),
+            Answer::Polled(Ok(Progress::Pending(what))) => {
+                let address = self.action(step).address.clone();
+                if self.is_out_of_patience(step, self.options.settle_patience) {
+                    let minutes = self.options.settle_patience.as_secs() / 60;
+                    let error = CloudError::new(
+                        ErrorClass::NotYet,
+                        address.as_str(),
+                        "",
+                        format!("still {what} after {minutes} minutes"),
+                    );
+                    self.failed(step, error);
+                } else {
+                    (self.emit)(Event::Waiting { address, what });
+                    self.pause(step);
+                }
+            }
+            Answer::Created(Err(error))
+            | Answer::Found(Err(error))
+            | Answer::Finished(Err(error))
+            | Answer::Updated(Err(error))
+            | Answer::Deleted(Err(error))
+            | Answer::LookedUp(Err(error))
+            | Answer::Polled(Err(error)) => self.refused(step, stage, error),
+        }
+    }
+
+    /// A call failed: again, look it up, or give up.
+    fn refused(&mut self, step: usize, stage: Stage, error: CloudError) {
+        let patience = match (stage, error.class) {
+            (Stage::Delete, _) => self.options.delete_patience,
+            (Stage::Poll(_), _) => self.options.settle_patience,
+            _ => self.options.patience,
+        };
+        let again = match error.class {
+            ErrorClass::Throttled | ErrorClass::NotYet => true,
+            ErrorClass::Uncertain => {
+                let progressing = &mut self.steps_state[step];
+                if stage == Stage::Create {
+                    progressing.stage = Stage::Find;
+                    progressing.lost_at = Some(Instant::now());
+                }
+                progressing.lost += 1;
+                progressing.lost <= LOST_ANSWERS
+            }
+            // The name is taken by what the call made whose answer was lost; it is not shown yet.
+            ErrorClass::Exists if stage == Stage::Create && self.steps_state[step].lost > 0 => {
+                let progressing = &mut self.steps_state[step];
+                progressing.stage = Stage::Find;
+                progressing.lost_at = Some(Instant::now());
+                progressing.lost += 1;
+                progressing.lost <= LOST_ANSWERS
+            }
+            _ => false,
+        };
+        if again && !self.is_out_of_patience(step, patience) {
+            let what = match error.class {
+                ErrorClass::Throttled => "its turn: the cloud limits the rate of calls".to_owned(),
+                ErrorClass::Uncertain => format!("an answer ({})", error.call),
+                _ => error.message.clone(),
+            };
+            let address = self.action(step).address.clone();
+            (self.emit)(Event::Waiting { address, what });
+            self.pause(step);
+        } else {
+            self.failed(step, error);
+        }
+    }
+
+    fn is_out_of_patience(&mut self, step: usize, patience: Duration) -> bool {
+        let now = Instant::now();
+        now.duration_since(*self.steps_state[step].held_up.get_or_insert(now)) > patience
+    }
+
+    /// Sends the step's stage again after a pause, without holding a slot.
+    fn pause(&mut self, step: usize) {
+        let progressing = &mut self.steps_state[step];
+        let pause = progressing.pause;
+        progressing.pause = longer(pause);
+        if self.stop != Stop::No {
+            return;
+        }
+        self.flights.push(
+            async move {
+                tokio::time::sleep(pause).await;
+                (step, Answer::Awake)
+            }
+            .boxed(),
+        );
+    }
+
+    fn next_stage(&mut self, step: usize, stage: Stage) {
+        let progressing = &mut self.steps_state[step];
+        progressing.stage = stage;
+        progressing.held_up = None;
+        progressing.pause = FIRST_PAUSE;
+        progressing.lost = 0;
+        self.push(step);
+    }
+
+    /// A create call had its effect.
+    fn created(&mut self, step: usize, id: String, mut outputs: Attributes) {
+        let action = self.action(step);
+        let Some(request) = self.steps_state[step].request.clone() else { return };
+        if id.is_empty() {
+            let error = CloudError::unexpected(action.address.as_str(), "the cloud created it and gave no id");
+            return self.failed(step, error);
+        }
+        for (name, value) in &action.outputs {
+            if action.action != Verb::Replace || name != "id" {
+                outputs.entry(name.clone()).or_insert_with(|| value.clone());
+            }
+        }
+        outputs.insert("id".into(), Value::from(id.as_str()));
+        let old = self.ledger.state().resources.get(&action.address);
+        if action.action == Verb::Replace && old.is_some_and(|old| old.id != id && !old.read_only) {
+            self.ledger.note(Record::Depose { address: action.address.clone() });
+        }
+        if let Some(number) = self.steps_state[step].intent.take() {
+            let (id, outputs) = (id.clone(), outputs.clone());
+            self.ledger.note(Record::Created { number, id, outputs, protect: action.protect });
+        }
+        let (address, attributes) = (action.address.clone(), request.attributes.clone());
+        self.steps_state[step].known = Some(Arc::new(Known { address, id, attributes, outputs }));
+        self.next_stage(step, Stage::Finish);
+    }
+
+    fn finished(&mut self, step: usize) {
+        let action = self.action(step);
+        if action.unfinished
+            && self.steps_state[step].update.is_none()
+            && let Some(known) = self.steps_state[step].known.clone()
+        {
+            self.keep(action, known.attributes.clone(), &known.outputs, &known.id, false);
+        }
+        self.release(step, Need::Existence);
+        let next = if self.steps_state[step].update.is_some() { Stage::Update } else { Stage::Poll(Phase::Created) };
+        self.next_stage(step, next);
+    }
+
+    fn updated(&mut self, step: usize) {
+        let action = self.action(step);
+        if let Some(known) = self.steps_state[step].known.clone() {
+            let complete = !action.unfinished;
+            self.keep(action, known.attributes.clone(), &known.outputs, &known.id, complete);
+        }
+        self.settle_intent(step);
+        self.release(step, Need::Existence);
+        self.poll(step, if action.unfinished { Phase::Created } else { Phase::Updated });
+    }
+
+    fn poll(&mut self, step: usize, phase: Phase) {
+        self.next_stage(step, Stage::Poll(phase));
+    }
+
+    pub(super) fn settle_intent(&mut self, step: usize) {
+        if let Some(number) = self.steps_state[step].intent.take() {
+            self.ledger.note(Record::Settled { number });
+        }
+    }
+
+    /// What was waited for is so.
+    fn settled(&mut self, step: usize, outputs: Attributes) {
+        let action = self.action(step);
+        let Some(known) = self.steps_state[step].known.clone() else { return };
+        if self.steps.steps[step].kind == StepKind::Delete {
+            self.ledger.note(Record::Remove { address: action.address.clone(), id: known.id.clone() });
+        } else {
+            let mut outputs = outputs;
+            outputs.retain(|name, value| known.outputs.get(name) != Some(value));
+            self.ledger.note(Record::Ready { address: action.address.clone(), outputs });
+        }
+        self.settle_intent(step);
+        self.done(step);
+    }
+
+    pub(super) fn keep(
+        &mut self,
+        action: &Action,
+        attributes: Attributes,
+        outputs: &Attributes,
+        id: &str,
+        complete: bool,
+    ) {
+        let entry = Entry {
+            id: id.to_owned(),
+            attributes,
+            outputs: outputs.clone(),
+            depends_on: dependencies(action),
+            protect: action.protect,
+            complete,
+            read_only: false,
+        };
+        self.ledger.note(Record::Put { address: action.address.clone(), entry });
+    }
+
+    pub(super) fn keep_read(&mut self, action: &Action, observed: Observed) {
+        let mut outputs = observed.outputs;
+        outputs.insert("id".into(), Value::from(observed.id.as_str()));
+        let entry = Entry {
+            id: observed.id,
+            attributes: observed.attributes,
+            outputs,
+            depends_on: dependencies(action),
+            protect: false,
+            complete: true,
+            read_only: true,
+        };
+        self.ledger.note(Record::Put { address: action.address.clone(), entry });
+    }
+
+    /// Brings the state in step with a resource that needs no change: what it depends on, or what somebody already
+    /// changed to what the stack now says.
+    pub(super) fn keep_in_step(&mut self, action: &Action) {
+        let Some(entry) = self.ledger.state().resources.get(&action.address) else { return };
+        if entry.read_only || action.deposed {
+            return;
+        }
+        let depends_on = dependencies(action);
+        if action.in_step {
+            if entry.depends_on != depends_on {
+                let entry = Entry { depends_on, ..entry.clone() };
+                self.ledger.note(Record::Put { address: action.address.clone(), entry });
+            }
+            return;
+        }
+        let same = entry.depends_on == depends_on
+            && entry.attributes.keys().all(|name| action.attributes.contains_key(name))
+            && action
+                .attributes
+                .iter()
+                .all(|(name, value)| entry.attributes.get(name).is_some_and(|known| crate::plan::same(value, known)));
+        if !same && let Ok(attributes) = self.literal(action) {
+            let (id, outputs) = (entry.id.clone(), action.outputs.clone());
+            self.keep(action, attributes, &outputs, &id, true);
+        }
+    }
+
+    fn release(&mut self, step: usize, reached: Need) {
+        let first = !self.steps_state[step].exists;
+        self.steps_state[step].exists = true;
+        for index in 0..self.steps.dependents[step].len() {
+            let (dependent, need) = self.steps.dependents[step][index];
+            let now = match reached {
+                Need::Existence => first && need == Need::Existence,
+                Need::Readiness => need == Need::Readiness || first,
+            };
+            if now {
+                self.steps.waits_for[dependent] -= 1;
+                if self.steps.waits_for[dependent] == 0 && !self.skipped.contains(&dependent) {
+                    self.push(dependent);
+                }
+            }
+        }
+    }
+
+    pub(super) fn done(&mut self, step: usize) {
+        let action = self.action(step);
+        let progressing = &mut self.steps_state[step];
+        progressing.done = true;
+        let elapsed = progressing.started.map(|at| at.elapsed()).unwrap_or_default();
+        let id = progressing.known.as_ref().map(|known| known.id.clone()).unwrap_or_default();
+        match (self.steps.steps[step].kind, action.action) {
+            (StepKind::Create, Verb::Replace) => self.report.replaced += 1,
+            (StepKind::Create, _) => self.report.created += 1,
+            (StepKind::Update, _) => self.report.updated += 1,
+            (StepKind::Delete, Verb::Delete) => self.report.deleted += 1,
+            _ => {}
+        }
+        if !matches!(self.steps.steps[step].kind, StepKind::Pass | StepKind::Forget | StepKind::Read) {
+            let name = self.name(step);
+            (self.emit)(Event::Done { address: action.address.clone(), step: name, id, elapsed });
+        }
+        self.release(step, Need::Readiness);
+    }
+
+    pub(super) fn failed(&mut self, step: usize, error: CloudError) {
+        // Where it is certain that nothing was done, nothing is left to look up.
+        if !error.is(ErrorClass::Uncertain) && self.steps_state[step].stage != Stage::Find {
+            self.settle_intent(step);
+        }
+        self.steps_state[step].done = true;
+        let address = self.action(step).address.clone();
+        let name = self.name(step);
+        (self.emit)(Event::Failed { address: address.clone(), step: name, error: error.clone() });
+        self.report.failed.push((address.clone(), name, error));
+        let mut open = vec![step];
+        while let Some(step) = open.pop() {
+            for index in 0..self.steps.dependents[step].len() {
+                let (dependent, _) = self.steps.dependents[step][index];
+                if self.steps_state[dependent].stage == Stage::Begin
+                    && !self.steps_state[dependent].done
+                    && self.skipped.insert(dependent)
+                {
+                    if self.steps.steps[dependent].kind != StepKind::Pass {
+                        let skipped = self.action(dependent).address.clone();
+                        let name = self.name(dependent);
+                        self.report.skipped.push(skipped.clone());
+                        (self.emit)(Event::Skipped { address: skipped, step: name, because: address.clone() });
+                    }
+                    open.push(dependent);
+                }
+            }
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Result<Report, StateError> {
+        for step in 0..self.steps.steps.len() {
+            if self.steps_state[step].started.is_none() {
+                self.settle_intent(step);
+            }
+            let is_over = self.steps_state[step].done || self.skipped.contains(&step);
+            if is_over || self.steps.steps[step].kind == StepKind::Pass {
+                continue;
+            }
+            let address = &self.action(step).address;
+            if self.report.left.last() != Some(address) {
+                self.report.left.push(address.clone());
+            }
+        }
+        if self.report.is_complete() {
+            let mut known = |reference: &Reference| answer(self.ledger.state(), reference);
+            let outputs: BTreeMap<String, Value> = self
+                .plan
+                .outputs
+                .iter()
+                .filter_map(|(name, value)| {
+                    Some((name.clone(), template::literal(&template::resolve(value, &mut known))?))
+                })
+                .collect();
+            if self.plan.mode == Mode::Apply || self.ledger.state().resources.is_empty() {
+                if self.ledger.state().outputs != outputs {
+                    self.ledger.note(Record::Outputs { outputs: outputs.clone() });
+                }
+                self.report.outputs = outputs;
+            }
+        }
+        self.ledger.sync()?;
+        Ok(self.report)
+    }
+}
