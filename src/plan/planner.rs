@@ -262,7 +262,11 @@ impl<'a> Planner<'a, '_> {
                 Value::String(_) => match goes_first(value) {
                     Some(other) if spec.replace_on.contains(&name.as_str()) => out.part_of = Some(other),
                     Some(other) => {
-                        action.current.remove(name);
+                        // What becomes another value changes anyhow, and its kind needs to know what it was.
+                        let same = |now| action.attributes.get(name).is_some_and(|wanted| diff::same(wanted, now));
+                        if action.current.get(name).is_some_and(same) {
+                            action.current.remove(name);
+                        }
                         out.put_back.insert(name.clone(), other);
                     }
                     None => {}

@@ -5,6 +5,7 @@ mod support;
 
 mod stack;
 
+mod cli;
 mod crash;
 mod engine;
 mod interrupts;

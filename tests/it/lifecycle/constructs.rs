@@ -156,8 +156,7 @@ public  = ["a"]
 [capacity.main]
 cluster       = "main"
 instance_type = "t3.small"
-size          = { min = 0, max = 2 }
-# refresh
+size          = { min = 1, max = 2 }
 # more
 
 [outputs]
@@ -165,8 +164,7 @@ provider = "${capacity.main.capacity_provider_name}"
 "#;
 
 async fn capacity(emulator: Emulator) {
-    // moto knows no StartInstanceRefresh, so instances are left to go by themselves.
-    let mut stack = CAPACITY.replace("# refresh", "instance_refresh = false");
+    let mut stack = CAPACITY.to_owned();
     let project = Project::new(emulator, &stack);
     project.succeeds(&["apply", "--yes"]);
     project.plan_is_empty("the first apply");

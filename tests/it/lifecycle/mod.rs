@@ -64,7 +64,7 @@ pub fn many(edits: &[(&'static str, &'static str)], action: &'static str, attrib
 pub struct Project {
     folder: tempfile::TempDir,
     emulator: Emulator,
-    name: String,
+    pub name: String,
 }
 
 impl Project {
