@@ -88,6 +88,8 @@ pub struct Stack {
     pub region: String,
     /// The environment it was read for.
     pub env: Option<String>,
+    /// The environments that it has.
+    pub environments: Vec<String>,
     /// Its resources and outputs.
     pub graph: Graph,
     /// The tags that every resource carries, besides its own.
@@ -215,7 +217,8 @@ impl Reading {
         }
         let mut scopes = Scopes::new(options, root.take("vars"), report);
         let top = self.fill_and_read(root, text, options, language, &mut scopes);
-        self.finish(top, files, options, language, scopes)
+        let stack = self.finish(top, files, options, language, scopes)?;
+        Some(Stack { environments: environments.into_iter().map(|entry| entry.key).collect(), ..stack })
     }
 
     /// Fills variables in, then reads the top level. The stack's own name and region may come from variables.
@@ -333,6 +336,7 @@ impl Reading {
             description: top.description,
             region: top.region?,
             env: options.env.clone(),
+            environments: Vec::new(),
             graph,
             tags: top.tags,
             state_url: top.state_url,

@@ -268,5 +268,5 @@ fn a_local_cloud_that_was_stopped_or_emptied_is_planned_anew() {
     project.succeeds(&["cloud", "down"]);
     let destroyed = project.run(&["destroy", "minimal"]);
     assert!(destroyed.status.success(), "{}", text(&destroyed.stderr));
-    assert!(text(&destroyed.stdout).contains("No changes"), "what is gone need not be deleted");
+    assert!(text(&destroyed.stdout).contains("Nothing to delete"), "what is gone need not be deleted");
 }

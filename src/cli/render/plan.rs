@@ -24,6 +24,9 @@ pub fn plan(plan: &Plan) -> String {
 /// The last line: how many of each.
 pub fn summary(plan: &Plan) -> String {
     let Summary { create, update, replace, delete, forget, no_change, .. } = plan.summary;
+    if !plan.has_changes() && plan.mode == Mode::Destroy {
+        return format!("{}: nothing of this stack exists.\n", style::good("Nothing to delete"));
+    }
     if !plan.has_changes() {
         return format!(
             "{} ({}).\n",
