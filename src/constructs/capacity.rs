@@ -383,7 +383,6 @@ impl Parts<'_> {
     fn security_group(&mut self) -> Address {
         let attributes = json!({
             "vpc": self.chosen.vpc,
-            "description": format!("Instances of {}", self.input.address),
             "ingress": self.capacity.ingress,
         });
         let group = self.below.add("security_group", OWN, attributes);

@@ -128,6 +128,11 @@ pub struct KindSpec {
     pub identity: Identity,
     /// How it is named where the stack gives no name.
     pub naming: Option<Naming>,
+    /// Attributes within which its name is unique: a group's name in its VPC. None: in the account and region.
+    pub name_within: &'static [&'static str],
+    /// Attributes that force replacement and of which, where they are given, a made name bears a digest: predecessor
+    /// and successor then stand side by side under names of their own.
+    pub name_digests: &'static [&'static str],
     /// Whether it carries tags, in the attribute `tags`.
     pub taggable: bool,
     /// Fills defaults and puts attributes into their canonical form, so that equal things compare equal. Takes and

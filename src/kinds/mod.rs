@@ -288,6 +288,8 @@ pub fn spec<A: Serialize + DeserializeOwned + JsonSchema>(name: &'static str, ti
         documents: &[],
         identity: Identity::TagOnCreate,
         naming: None,
+        name_within: &[],
+        name_digests: &[],
         taggable: true,
         canonical: canonical::<A>,
         check: |_| Vec::new(),

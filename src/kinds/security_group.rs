@@ -139,6 +139,8 @@ impl Kind for SecurityGroupKind {
             // What uses a group must move over before it can go.
             replace_order: ReplaceOrder::CreateFirst,
             naming: Some(Naming { attribute: "name", longest: LONGEST }),
+            name_within: &["vpc"],
+            name_digests: &["description"],
             canonical: |attributes| {
                 let attributes = canonical::<SecurityGroup>(attributes)?;
                 let Ok(mut group) = typed::<SecurityGroup>(&attributes) else { return Ok(attributes) };

@@ -391,8 +391,9 @@ impl<'a> Planner<'a, '_> {
             };
             let delete_first_below = !delete_first_below.is_empty();
             // Two of one unique name cannot exist at once.
-            let name_stays =
-                spec.naming.is_some_and(|naming| !action.changes.iter().any(|c| c.path == naming.attribute));
+            let changes = |attribute: &str| action.changes.iter().any(|change| change.path == attribute);
+            let name_stays = spec.naming.is_some_and(|naming| !changes(naming.attribute))
+                && !spec.name_within.iter().any(|attribute| changes(attribute));
             action.create_first = spec.replace_order == ReplaceOrder::CreateFirst && !name_stays && !delete_first_below;
             self.protected(&action.address, entry.protect || action.protect, "replace");
             let delete_first = !action.create_first;

@@ -54,7 +54,13 @@ impl Finish<'_> {
     fn name(&self, block: &Block, spec: &KindSpec, attributes: &mut Attributes) {
         let Some(naming) = spec.naming else { return };
         if attributes.get(naming.attribute).is_none_or(|name| name.as_str() == Some("")) {
-            let name = default_name(&self.scope.prefix(), &block.address.slug(), naming.longest);
+            let given: Vec<String> =
+                spec.name_digests.iter().filter_map(|name| attributes.get(*name)).map(Value::to_string).collect();
+            let slug = match given.is_empty() {
+                true => block.address.slug(),
+                false => format!("{}-{}", block.address.slug(), &hex(&Sha256::digest(given.concat()))[..4]),
+            };
+            let name = default_name(&self.scope.prefix(), &slug, naming.longest);
             attributes.insert(naming.attribute.to_owned(), name.into());
         }
     }

@@ -352,3 +352,20 @@ tags       = { Team = "a" }
 }
 
 crate::on_each_emulator!(flow_log, gateway_endpoint, gateways, interface_endpoint, key_pair, security_group);
+
+/// What uses a group holds it back: the successor has to stand beside it, so it needs a name of its own.
+#[test]
+fn a_described_group_is_replaced_create_first() {
+    let stack = "[vpc.main]\ncidr = \"10.0.0.0/16\"\n\n[security_group.web]\nvpc = \"main\"\ndescription = \"one\"\n";
+    let project = Project::new(Emulator::Moto, stack);
+    project.succeeds(&["apply", "--yes"]);
+    let before = project.ids()["security_group.web"].clone();
+    project.write(&stack.replace("\"one\"", "\"two\""));
+    let plan = project.plan();
+    let action = &plan["actions"][0];
+    assert_eq!((&action["action"], &action["create_first"]), (&json!("replace"), &json!(true)), "{action}");
+    project.succeeds(&["apply", "--yes"]);
+    project.plan_is_empty("a replacement");
+    assert_ne!(project.ids()["security_group.web"], before);
+    project.succeeds(&["destroy", "--yes"]);
+}
