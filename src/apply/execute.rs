@@ -93,6 +93,8 @@ enum Stage {
     Begin,
     Create,
     Find,
+    /// Whether what stood there before is gone indeed.
+    Confirm,
     Finish,
     Update,
     Delete,
@@ -115,6 +117,8 @@ struct Progressing {
     request: Option<Arc<CreateRequest>>,
     update: Option<Arc<UpdateRequest>>,
     known: Option<Arc<Known>>,
+    /// Of what was deleted outside: what is confirmed to be gone.
+    former: Option<Known>,
     /// Whether what only needs its existence has been let go.
     exists: bool,
     under_way: bool,
@@ -134,6 +138,7 @@ impl Default for Progressing {
             request: None,
             update: None,
             known: None,
+            former: None,
             exists: false,
             under_way: false,
             done: false,
@@ -145,6 +150,7 @@ impl Default for Progressing {
 enum Answer {
     Created(Result<Created, CloudError>),
     Found(Result<Option<Observed>, CloudError>),
+    Confirmed(Result<Vec<Option<Observed>>, CloudError>),
     Finished(Result<(), CloudError>),
     Updated(Result<(), CloudError>),
     Deleted(Result<(), CloudError>),
@@ -282,9 +288,13 @@ impl<'a> Run<'a> {
         let mut kept = Vec::new();
         while self.stop != Stop::Now && self.in_call < self.options.slots {
             let Some((weight, std::cmp::Reverse(step))) = self.ready.pop() else { break };
+            if self.skipped.contains(&step) {
+                continue;
+            }
             // Once the user stops, only what has begun to be made is brought to its end, as far as nothing is waited for.
             let progressing = &self.steps_state[step];
-            let is_begun = progressing.started.is_some() && matches!(progressing.stage, Stage::Finish | Stage::Poll(_));
+            let is_begun = progressing.started.is_some()
+                && matches!(progressing.stage, Stage::Confirm | Stage::Finish | Stage::Poll(_));
             if self.stop != Stop::No && !is_begun {
                 kept.push((weight, std::cmp::Reverse(step)));
                 continue;
@@ -319,6 +329,9 @@ impl<'a> Run<'a> {
         let mut prepared = Vec::new();
         while prepared.len() < LOOK_AHEAD * self.options.slots {
             let Some((weight, std::cmp::Reverse(step))) = self.ready.pop() else { break };
+            if self.skipped.contains(&step) {
+                continue;
+            }
             if self.steps_state[step].stage != Stage::Begin || self.begins(step) {
                 prepared.push((weight, std::cmp::Reverse(step)));
             }
@@ -347,7 +360,9 @@ impl<'a> Run<'a> {
             }
             StepKind::Forget => {
                 let id = action.id.clone().unwrap_or_default();
-                self.ledger.note(Record::Remove { address: action.address.clone(), id });
+                if !self.is_back(action, &id) {
+                    self.ledger.note(Record::Remove { address: action.address.clone(), id });
+                }
                 return Ok(false);
             }
             _ => {}
@@ -363,6 +378,7 @@ impl<'a> Run<'a> {
                 self.steps_state[step].stage = Stage::Read;
             }
             StepKind::Create => {
+                self.foreseen(action)?;
                 let attributes = self.literal(action)?;
                 let request = CreateRequest {
                     address: action.address.clone(),
@@ -382,6 +398,9 @@ impl<'a> Run<'a> {
             StepKind::Update => return self.begin_update(step, action),
             StepKind::Delete => {
                 let id = action.id.clone().unwrap_or_default();
+                if self.is_back(action, &id) {
+                    return Ok(false);
+                }
                 // Of a replacement, the action's outputs are the successor's.
                 let entry = self.ledger.state().entry(&action.address, &id);
                 let outputs = entry.map_or_else(|| action.outputs.clone(), |entry| entry.outputs.clone());
@@ -398,7 +417,29 @@ impl<'a> Run<'a> {
         Ok(true)
     }
 
+    /// What was shown is what is done: nothing is made or changed at an address where something stands that the plan did
+    /// not know.
+    fn foreseen(&self, action: &Action) -> Result<(), CloudError> {
+        let standing = self.ledger.state().resources.get(&action.address).filter(|entry| !entry.read_only);
+        match standing {
+            Some(entry) if !action.taken_back && action.id.as_deref() != Some(entry.id.as_str()) => {
+                let message = format!("{} stands there by now, which the plan did not know", entry.id);
+                Err(CloudError::unexpected(action.address.as_str(), message)
+                    .help("plan again, look at it, and apply the new plan"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether what was to go as a predecessor is what stands at the address: it took its place back, or its successor
+    /// turned out to be the same.
+    fn is_back(&self, action: &Action, id: &str) -> bool {
+        let former = action.deposed || (action.action == Verb::Replace && action.create_first);
+        former && self.ledger.state().resources.get(&action.address).is_some_and(|entry| entry.id == id)
+    }
+
     fn begin_update(&mut self, step: usize, action: &'a Action) -> Result<bool, CloudError> {
+        self.foreseen(action)?;
         let after = self.literal(action)?;
         let id = action.id.clone().unwrap_or_default();
         let changed: BTreeSet<String> = action
@@ -507,6 +548,11 @@ impl<'a> Run<'a> {
             Stage::Find => {
                 let lost = Lost { request: progressing.request.as_deref()?.clone() };
                 Some(async move { (step, Answer::Found(cloud.find(kind, &lost).await)) }.boxed())
+            }
+            Stage::Confirm => {
+                let former = progressing.former.clone()?;
+                cloud.forget();
+                Some(async move { (step, Answer::Confirmed(cloud.read(kind, &[former]).await)) }.boxed())
             }
             Stage::Finish => {
                 let (id, request) = (progressing.known.as_ref()?.id.clone(), progressing.request.clone()?);

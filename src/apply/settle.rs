@@ -127,9 +127,6 @@ fn known(state: &State, intent: &Intent) -> Option<Known> {
 }
 
 fn adopt(ledger: &mut dyn Ledger, intent: &Intent, observed: Observed) {
-    if ledger.state().resources.get(&intent.address).is_some_and(|old| old.id != observed.id) {
-        ledger.note(Record::Depose { address: intent.address.clone() });
-    }
     let Observed { id, mut outputs, .. } = observed;
     outputs.insert("id".into(), Value::from(id.as_str()));
     ledger.note(Record::Created { number: intent.number, id, outputs, protect: false });

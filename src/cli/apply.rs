@@ -62,8 +62,7 @@ pub async fn run(args: &Args) -> Outcome {
         Some(path) => {
             let plan = Plan::load(path)?;
             let scope = crate::cloud::Cloud::scope(&session.cloud);
-            let state = Some(writer.state()).filter(|state| state.serial > 0 || plan.lineage.is_some());
-            plan.fits(state, args.stack.cloud.as_str(), scope.account.as_deref(), &scope.region)?;
+            plan.fits(writer.state(), args.stack.cloud.as_str(), scope.account.as_deref(), &scope.region)?;
             if plan.inputs_digest != session.stack.inputs_digest {
                 return Err(Failure::new("the stack has changed since the plan was made")
                     .help("plan again, look at it, and apply the new plan"));

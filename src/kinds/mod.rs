@@ -373,8 +373,8 @@ pub fn is_of_stack(attributes: &Attributes, found: &Tags) -> bool {
 
 /// Puts what was found into the order of what was wanted, by id.
 pub fn in_order(wanted: &[Known], found: Vec<Observed>) -> Vec<Option<Observed>> {
-    let mut by_id: HashMap<String, Observed> = found.into_iter().map(|one| (one.id.clone(), one)).collect();
-    wanted.iter().map(|known| by_id.remove(&known.id)).collect()
+    let by_id: HashMap<String, Observed> = found.into_iter().map(|one| (one.id.clone(), one)).collect();
+    wanted.iter().map(|known| by_id.get(&known.id).cloned()).collect()
 }
 
 /// What a kind answers that is only looked up, when it is asked to make or change something.

@@ -122,7 +122,7 @@ pub struct Action {
     /// Outputs as read or foreseen.
     #[serde(default, skip_serializing_if = "Attributes::is_empty")]
     pub outputs: Attributes,
-    /// The id of what exists.
+    /// The id of what exists; of what is made because it was deleted outside of the tool, the id it had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// Whether the resource in the state was left half made by an earlier run.
@@ -131,6 +131,9 @@ pub struct Action {
     /// Whether this deletes what a replacement left behind, while its successor stands at the address.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deposed: bool,
+    /// Whether it takes back what a replacement left behind at the address, since the stack names it again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub taken_back: bool,
     /// Whether the state says exactly what the stack says, so that there is nothing to write down either. Attributes and
     /// outputs are then left out here.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -203,6 +206,8 @@ pub struct Plan {
     pub lineage: Option<String>,
     /// The serial of that state.
     pub serial: u64,
+    /// A digest of what that state held (see [`crate::state::State::digest`]): a run that died leaves the serial as it was.
+    pub state_digest: String,
     /// A digest of the stack's files and variables.
     pub inputs_digest: String,
     /// How many of each.

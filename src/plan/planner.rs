@@ -13,7 +13,7 @@ use super::{
     Action, After, Change, Drift, FORMAT_VERSION, Observations, OutputChange, Plan, Seen, Summary, Verb, diff, refresh,
 };
 use crate::graph::{Address, Attributes, Graph, KindSpec, Problem, Reference, ReplaceOrder, Resource, Scope, template};
-use crate::state::{Entry, State};
+use crate::state::{Deposed, Entry, State};
 use known::{Known, Source};
 
 /// What a plan is for.
@@ -115,6 +115,8 @@ struct WentAlong {
 struct Planner<'a, 'i> {
     inputs: &'i Inputs<'a>,
     known: HashMap<&'a str, Known<'a>>,
+    /// By address, the id of what a replacement left behind there and the stack names again.
+    taken_back: BTreeMap<&'a Address, &'a str>,
     actions: Vec<Action>,
     drift: Vec<Drift>,
     errors: Vec<PlanError>,
@@ -125,8 +127,14 @@ struct Planner<'a, 'i> {
 /// # Errors
 /// Everything that forbids it.
 pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, Vec<PlanError>> {
-    let mut planner =
-        Planner { inputs, known: HashMap::new(), actions: Vec::new(), drift: Vec::new(), errors: Vec::new() };
+    let mut planner = Planner {
+        inputs,
+        known: HashMap::new(),
+        taken_back: BTreeMap::new(),
+        actions: Vec::new(),
+        drift: Vec::new(),
+        errors: Vec::new(),
+    };
     let selected = planner.selection()?;
     let is_selected = |address: &Address| selected.as_ref().is_none_or(|set| set.contains(address));
     if inputs.mode == Mode::Apply {
@@ -212,11 +220,18 @@ impl<'a> Planner<'a, '_> {
             self.read(resource, action);
             return;
         }
-        let seen = inputs.observed.and_then(|observed| observed.resources.get(address));
-        match (self.entry(address).filter(|entry| !entry.read_only), seen) {
+        let mut entry = self.entry(address).filter(|entry| !entry.read_only);
+        let mut seen = inputs.observed.and_then(|observed| observed.resources.get(address));
+        if let Some(old) = self.named_again(address, spec, &action.attributes, entry) {
+            (entry, seen) = (Some(&old.entry), self.seen_aside(old));
+            action.taken_back = true;
+            self.taken_back.insert(address, &old.entry.id);
+        }
+        match (entry, seen) {
             (None, _) => self.create(spec, action, "not there yet"),
             (Some(entry), Some(Seen::Gone)) => {
                 self.drift.push(Drift { address: address.clone(), gone: true, changes: Vec::new() });
+                action.id = Some(entry.id.clone());
                 action.depended_on.clone_from(&entry.depends_on);
                 self.create(spec, action, "it was deleted outside of this tool");
             }
@@ -227,7 +242,7 @@ impl<'a> Planner<'a, '_> {
                 };
                 action.current =
                     diff::current(spec, &entry.attributes, observed.map(|o| &o.attributes), &action.attributes);
-                if observed.is_some() {
+                if observed.is_some() && !action.taken_back {
                     let changes = diff::drift(spec, &entry.attributes, &action.current);
                     if !changes.is_empty() {
                         self.drift.push(Drift { address: address.clone(), gone: false, changes });
@@ -243,6 +258,38 @@ impl<'a> Planner<'a, '_> {
                 self.existing(spec, entry, action, &went_along);
             }
         }
+    }
+
+    /// What a replacement left behind at an address and the stack names again: made anew, it would meet itself.
+    fn named_again(
+        &self,
+        address: &Address,
+        spec: &KindSpec,
+        attributes: &Attributes,
+        standing: Option<&Entry>,
+    ) -> Option<&'a Deposed> {
+        let naming = spec.naming?;
+        let is_named_so = |entry: &Entry| {
+            std::iter::once(&naming.attribute).chain(spec.name_within).all(|name| {
+                match (attributes.get(*name), entry.attributes.get(*name)) {
+                    (Some(desired), Some(literal)) => diff::same(desired, literal),
+                    (desired, literal) => desired.is_none() && literal.is_none(),
+                }
+            })
+        };
+        let aside = &self.inputs.state?.deposed;
+        if aside.is_empty() || standing.is_some_and(is_named_so) {
+            return None;
+        }
+        aside
+            .iter()
+            .filter(|old| old.address == *address && is_named_so(&old.entry))
+            .rfind(|old| !matches!(self.seen_aside(old), Some(Seen::Gone)))
+    }
+
+    /// What was seen of something that a replacement left behind.
+    fn seen_aside(&self, old: &Deposed) -> Option<&'a Seen> {
+        self.inputs.observed?.deposed.get(&(old.address.clone(), old.entry.id.clone()))
     }
 
     /// What the resource held of others goes with them where they are deleted before their successors come, even where
@@ -325,6 +372,7 @@ impl<'a> Planner<'a, '_> {
             id: None,
             unfinished: false,
             deposed: false,
+            taken_back: false,
             in_step: false,
             protect: resource.protect,
             depends_on: dependencies.into_iter().map(|(address, need)| (address.clone(), need)).collect(),
@@ -400,9 +448,11 @@ impl<'a> Planner<'a, '_> {
             self.foresee(spec, action, delete_first);
             return;
         }
-        if !action.changes.is_empty() || action.unfinished || entry.protect != action.protect {
+        if !action.changes.is_empty() || action.unfinished || action.taken_back || entry.protect != action.protect {
             action.action = Verb::Update;
-            action.reason = if action.unfinished {
+            action.reason = if action.taken_back {
+                "it was being replaced, and the stack names it again".into()
+            } else if action.unfinished {
                 "creating it was interrupted".into()
             } else if action.changes.is_empty() {
                 if action.protect { "it becomes protected" } else { "it is protected no longer" }.into()
@@ -491,6 +541,10 @@ impl<'a> Planner<'a, '_> {
             cloud: inputs.cloud.to_owned(),
             lineage: inputs.state.map(|state| state.lineage.clone()),
             serial: inputs.state.map_or(0, |state| state.serial),
+            state_digest: match inputs.state {
+                Some(state) => state.digest(),
+                None => State::empty("", None, "", "", "").digest(),
+            },
             inputs_digest: inputs.inputs_digest.to_owned(),
             summary,
             actions: self.actions,

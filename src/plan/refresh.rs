@@ -1,6 +1,7 @@
 //! Refresh: what the cloud says about everything in the state, read by kind.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
 
@@ -24,8 +25,8 @@ pub enum Seen {
 pub struct Observations {
     /// By address, what the state says exists there.
     pub resources: HashMap<Address, Seen>,
-    /// By id, what was replaced and is still to be deleted.
-    pub deposed: HashMap<String, Seen>,
+    /// By address and id, what was replaced and is still to be deleted: a role and its instance profile may have one id.
+    pub deposed: HashMap<(Address, String), Seen>,
     /// By address, what is only read: lookups, and things that existed before.
     pub reads: HashMap<Address, Observed>,
 }
@@ -65,7 +66,7 @@ pub async fn refresh(cloud: &dyn Cloud, graph: &Graph, state: &State) -> Result<
     for (Wanted { known, deposed, .. }, seen) in managed.into_iter().flatten() {
         let seen = seen.map_or(Seen::Gone, Seen::Present);
         if deposed {
-            out.deposed.insert(known.id, seen);
+            out.deposed.insert((known.address, known.id), seen);
         } else {
             out.resources.insert(known.address, seen);
         }
@@ -80,8 +81,12 @@ struct Wanted {
     complete: bool,
 }
 
-/// Reads what is wanted of a kind. What an earlier run had just created when it died may not be shown yet: it only counts
-/// as gone once it stays away.
+/// For how long something has to stay away that was complete, until it counts as gone: a read may come from a replica
+/// that lags behind.
+const SECOND_LOOK: Duration = Duration::from_secs(3);
+
+/// Reads what is wanted of a kind. What is not shown only counts as gone once it stays away, and longer where an earlier
+/// run had just created it when it died.
 async fn read(
     cloud: &dyn Cloud,
     kind: &str,
@@ -91,8 +96,10 @@ async fn read(
     let mut seen = cloud.read(kind, &known).await?;
     seen.resize(known.len(), None);
     let (began, mut pause) = (Instant::now(), FIRST_PAUSE);
-    while began.elapsed() < cloud.visibility() {
-        let missing: Vec<usize> = (0..known.len()).filter(|&at| seen[at].is_none() && !rest[at].1).collect();
+    loop {
+        let lasts = |complete: bool| if complete { SECOND_LOOK.min(cloud.visibility()) } else { cloud.visibility() };
+        let is_missing = |at: &usize| seen[*at].is_none() && began.elapsed() < lasts(rest[*at].1);
+        let missing: Vec<usize> = (0..known.len()).filter(is_missing).collect();
         if missing.is_empty() {
             break;
         }

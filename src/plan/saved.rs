@@ -100,13 +100,7 @@ impl Plan {
     ///
     /// # Errors
     /// [`SavedError::Stale`] with what differs.
-    pub fn fits(
-        &self,
-        state: Option<&State>,
-        cloud: &str,
-        account: Option<&str>,
-        region: &str,
-    ) -> Result<(), SavedError> {
+    pub fn fits(&self, state: &State, cloud: &str, account: Option<&str>, region: &str) -> Result<(), SavedError> {
         let stale = |what: &str, then: &str, now: &str| {
             Err(SavedError::Stale(format!("it was made for {what} {then}, and this is {now}")))
         };
@@ -119,12 +113,16 @@ impl Plan {
         if self.scope.region != region {
             return stale("region", &self.scope.region, region);
         }
-        let (lineage, serial) = state.map_or((None, 0), |s| (Some(s.lineage.as_str()), s.serial));
-        if self.lineage.as_deref() != lineage {
+        // A plan made before there was a state knows no lineage; it fits where there is nothing still.
+        if self.lineage.as_ref().is_some_and(|lineage| *lineage != state.lineage) {
             return Err(SavedError::Stale("it was made for another state than the one here".into()));
         }
-        if self.serial != serial {
-            return stale("state serial", &self.serial.to_string(), &serial.to_string());
+        if self.serial != state.serial {
+            return stale("state serial", &self.serial.to_string(), &state.serial.to_string());
+        }
+        if self.state_digest != state.digest() {
+            let message = "a run that did not come to its end has changed the state since the plan was made";
+            return Err(SavedError::Stale(message.into()));
         }
         Ok(())
     }

@@ -114,6 +114,19 @@ impl Steps {
                 }
             }
         }
+        // What took its place back, or came to it, is there before what stood or stands aside goes: both may be the same.
+        let mut after_coming = Vec::new();
+        for (index, action) in plan.actions.iter().enumerate().filter(|(_, action)| action.deposed) {
+            let (Some(&apply), (_, Some(delete))) = (applies.get(&action.address), of_action[index]) else { continue };
+            let comes = &plan.actions[out.steps[apply].action];
+            let goes_first = comes.action == Verb::Replace && !comes.create_first;
+            let is_new = matches!(comes.action, Verb::Create | Verb::Replace | Verb::Read) || comes.taken_back;
+            if is_new && !goes_first {
+                out.edge(apply, delete, Need::Readiness);
+                after_coming.push((apply, delete));
+            }
+        }
+        out.untie(&after_coming);
         out.untie(&after_move);
         out.untie(&after_deletion);
         out.weigh(plan, specs);

@@ -6,7 +6,7 @@ mod lock;
 mod memory;
 mod store;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -127,7 +127,7 @@ pub enum Record {
         /// The intent's number.
         number: u64,
     },
-    /// A create call had its effect: what was intended exists.
+    /// A create call had its effect: what was intended exists. What stood at its address moves aside until it is deleted.
     Created {
         /// The intent's number; its attributes are the resource's.
         number: u64,
@@ -147,17 +147,12 @@ pub enum Record {
         #[serde(default, skip_serializing_if = "Attributes::is_empty")]
         outputs: Attributes,
     },
-    /// A resource is now so.
+    /// A resource is now so. Where another one of the tool's stood at its address, that one moves aside until it is deleted.
     Put {
         /// Its address.
         address: Address,
         /// What is known of it.
         entry: Entry,
-    },
-    /// The resource at an address is to be replaced: it moves aside until it is deleted.
-    Depose {
-        /// Its address.
-        address: Address,
     },
     /// The resource at an address with this id is gone, deposed or not.
     Remove {
@@ -238,6 +233,28 @@ impl State {
         self.resources.values().all(|entry| entry.read_only) && self.deposed.is_empty() && self.unresolved.is_empty()
     }
 
+    /// A digest of what exists and of the outputs: states with the same digest give the same plan. Calls of whose end
+    /// nothing is known are settled before a plan is made and do not count.
+    pub fn digest(&self) -> String {
+        sha256(&serde_json::to_vec(&(&self.resources, &self.deposed, &self.outputs)).unwrap_or_default())
+    }
+
+    /// Puts a resource in its place. What the tool made and what stood there so far stays known: it moves aside until it
+    /// is deleted. What takes its place back is aside no longer.
+    fn place(&mut self, address: Address, entry: Entry) {
+        self.deposed.retain(|old| old.entry.id != entry.id || old.address != address);
+        match self.resources.entry(address) {
+            btree_map::Entry::Occupied(mut place) => {
+                let address = place.key().clone();
+                let old = place.insert(entry);
+                if !old.read_only && old.id != place.get().id {
+                    self.deposed.push(Deposed { address, entry: old });
+                }
+            }
+            btree_map::Entry::Vacant(place) => drop(place.insert(entry)),
+        }
+    }
+
     /// What is known of the resource with this id, whether it stands at its address or was replaced there.
     pub fn entry(&self, address: &Address, id: &str) -> Option<&Entry> {
         let replaced = || self.deposed.iter().filter(|old| old.address == *address).map(|old| &old.entry);
@@ -254,7 +271,7 @@ impl State {
                 if let Some(Intent { address, attributes, depends_on, .. }) = self.resolve(number) {
                     let entry =
                         Entry { id, attributes, outputs, depends_on, protect, complete: false, read_only: false };
-                    self.resources.insert(address, entry);
+                    self.place(address, entry);
                 }
             }
             Record::Ready { address, outputs } => {
@@ -263,12 +280,7 @@ impl State {
                     entry.outputs.extend(outputs);
                 }
             }
-            Record::Put { address, entry } => drop(self.resources.insert(address, entry)),
-            Record::Depose { address } => {
-                if let Some(entry) = self.resources.remove(&address) {
-                    self.deposed.push(Deposed { address, entry });
-                }
-            }
+            Record::Put { address, entry } => self.place(address, entry),
             Record::Remove { address, id } => {
                 if self.resources.get(&address).is_some_and(|entry| entry.id == id) {
                     self.resources.remove(&address);

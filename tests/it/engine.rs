@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cofferdam::apply::{Event, Execution, Options, Report, StepName, Stop, execute, settle};
-use cofferdam::cloud::{CloudError, ErrorClass, Observed};
+use cofferdam::cloud::{Cloud, CloudError, ErrorClass, Observed};
 use cofferdam::graph::Graph;
 use cofferdam::plan::{Mode, Plan, refresh};
 use cofferdam::simulated::{Behaviour, Call, Fault, Held, Moment, Operation, Simulated, Timing};
@@ -34,13 +34,13 @@ pub struct Ran {
     pub plan: Plan,
 }
 
-pub async fn planned(cloud: &Simulated, graph: &Graph, state: &State, ask: Ask<'_>) -> Plan {
+pub async fn planned(cloud: &dyn Cloud, graph: &Graph, state: &State, ask: Ask<'_>) -> Plan {
     let seen = refresh::refresh(cloud, graph, state).await.unwrap();
     plan(cloud, graph, Some(state), Some(&seen), ask).unwrap()
 }
 
 /// Settles, refreshes, plans and executes, as an apply does.
-pub async fn run_with(cloud: &Simulated, graph: &Graph, state: State, ask: Ask<'_>, options: Options) -> Ran {
+pub async fn run_with(cloud: &dyn Cloud, graph: &Graph, state: State, ask: Ask<'_>, options: Options) -> Ran {
     let mut ledger = Memory::new(state);
     settle(cloud, &mut ledger).await.unwrap();
     let plan = planned(cloud, graph, ledger.state(), ask).await;

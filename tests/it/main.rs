@@ -9,6 +9,7 @@ mod cli;
 mod crash;
 mod engine;
 mod interrupts;
+mod keeping;
 mod kinds;
 mod language;
 mod lifecycle;

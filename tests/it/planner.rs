@@ -428,7 +428,40 @@ rows! {
     what_a_replacement_left_behind_is_gone_already: Row {
         desired: json!({ "node.a": {} }),
         state: json!({ "node.a": node(json!({})), "deposed node.a": { "id": "old-a", "attributes": {} } }),
-        observed: json!({ "old-a": null }),
+        observed: json!({ "node.a old-a": null }),
+        ..Row::default()
+    };
+
+    what_a_replacement_left_behind_is_taken_back_where_it_is_named_again: Row {
+        desired: json!({
+            "role.web": { "name": "a", "service": "ec2.amazonaws.com" },
+            "node.user": { "inputs": ["${role.web.name}"] },
+        }),
+        state: json!({
+            "role.web": { "id": "b", "attributes": { "name": "b", "service": "ec2.amazonaws.com" } },
+            "deposed role.web": { "id": "a", "attributes": { "name": "a", "service": "ec2.amazonaws.com" } },
+            "node.user": node_on(&["role.web"], json!({ "inputs": ["b"] })),
+        }),
+        ..Row::default()
+    };
+
+    what_is_named_again_and_gone_is_made_anew: Row {
+        desired: json!({ "role.web": { "name": "a", "service": "ec2.amazonaws.com" } }),
+        state: json!({
+            "role.web": { "id": "b", "attributes": { "name": "b", "service": "ec2.amazonaws.com" } },
+            "deposed role.web": { "id": "a", "attributes": { "name": "a", "service": "ec2.amazonaws.com" } },
+        }),
+        observed: json!({ "role.web a": null }),
+        ..Row::default()
+    };
+
+    a_role_and_an_instance_profile_of_one_id_are_told_apart: Row {
+        desired: json!({}),
+        state: json!({
+            "deposed role.web": { "id": "web", "attributes": { "name": "web", "service": "ec2.amazonaws.com" } },
+            "deposed instance_profile.web": { "id": "web", "attributes": { "name": "web", "role": "web" } },
+        }),
+        observed: json!({ "role.web web": null }),
         ..Row::default()
     };
 

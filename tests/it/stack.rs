@@ -80,7 +80,8 @@ pub fn state(cloud: &Simulated, resources: Value) -> State {
     state
 }
 
-/// What the cloud says, where it differs from the state: attributes laid over the state's, or null for what is gone.
+/// What the cloud says, where it differs from the state: attributes laid over the state's, or null for what is gone. What
+/// was deposed goes by address and id: `node.a old-a`.
 /// `reads` are what is only read.
 pub fn observations(state: &State, differences: Value) -> Observations {
     let mut differences = map(differences);
@@ -95,7 +96,8 @@ pub fn observations(state: &State, differences: Value) -> Observations {
     };
     let mut out = Observations::default();
     for old in &state.deposed {
-        out.deposed.insert(old.entry.id.clone(), seen(&old.entry.id, &old.entry));
+        let name = format!("{} {}", old.address, old.entry.id);
+        out.deposed.insert((old.address.clone(), old.entry.id.clone()), seen(&name, &old.entry));
     }
     for (address, entry) in state.resources.iter().filter(|(_, entry)| !entry.read_only) {
         out.resources.insert(address.clone(), seen(address.as_str(), entry));
@@ -127,7 +129,7 @@ impl Default for Ask<'_> {
 }
 
 pub fn plan(
-    cloud: &Simulated,
+    cloud: &dyn Cloud,
     graph: &Graph,
     state: Option<&State>,
     observed: Option<&Observations>,

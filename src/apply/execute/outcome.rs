@@ -25,6 +25,7 @@ impl Run<'_> {
                 }
                 self.pause(step);
             }
+            Answer::Confirmed(answer) => self.confirmed(step, answer),
             Answer::Finished(Ok(())) => self.finished(step),
             Answer::Updated(Ok(())) => self.updated(step),
             Answer::Deleted(Ok(())) => self.poll(step, Phase::Deleted),
@@ -137,8 +138,11 @@ impl Run<'_> {
         let action = self.action(step);
         let Some(request) = self.steps_state[step].request.clone() else { return };
         if id.is_empty() {
-            let error = CloudError::unexpected(action.address.as_str(), "the cloud created it and gave no id");
-            return self.failed(step, error);
+            // It is there all the same, and is looked up like one whose answer was lost.
+            let error =
+                CloudError::new(ErrorClass::Uncertain, action.address.as_str(), "", "the cloud gave no id of it");
+            let stage = self.steps_state[step].stage;
+            return self.refused(step, stage, error);
         }
         for (name, value) in &action.outputs {
             if action.action != Verb::Replace || name != "id" {
@@ -146,16 +150,33 @@ impl Run<'_> {
             }
         }
         outputs.insert("id".into(), Value::from(id.as_str()));
-        let old = self.ledger.state().resources.get(&action.address);
-        if action.action == Verb::Replace && old.is_some_and(|old| old.id != id && !old.read_only) {
-            self.ledger.note(Record::Depose { address: action.address.clone() });
-        }
         if let Some(number) = self.steps_state[step].intent.take() {
             let (id, outputs) = (id.clone(), outputs.clone());
             self.ledger.note(Record::Created { number, id, outputs, protect: action.protect });
         }
+        let former = action.id.as_deref().filter(|old| action.action == Verb::Create && *old != id);
+        let former = former.and_then(|old| self.ledger.state().entry(&action.address, old)).map(|entry| Known {
+            address: action.address.clone(),
+            id: entry.id.clone(),
+            attributes: entry.attributes.clone(),
+            outputs: entry.outputs.clone(),
+        });
         let (address, attributes) = (action.address.clone(), request.attributes.clone());
-        self.steps_state[step].known = Some(Arc::new(Known { address, id, attributes, outputs }));
+        let progressing = &mut self.steps_state[step];
+        progressing.known = Some(Arc::new(Known { address, id, attributes, outputs }));
+        progressing.former = former;
+        let next = if progressing.former.is_some() { Stage::Confirm } else { Stage::Finish };
+        self.next_stage(step, next);
+    }
+
+    /// What had not been there when the plan was made was looked for once more. Where it is there after all, or is not to
+    /// be told, it stays known beside its successor, and the next plan shows what is to become of it.
+    fn confirmed(&mut self, step: usize, answer: Result<Vec<Option<Observed>>, CloudError>) {
+        if let (Ok(seen), Some(former)) = (answer, self.steps_state[step].former.take())
+            && seen.iter().all(Option::is_none)
+        {
+            self.ledger.note(Record::Remove { address: former.address, id: former.id });
+        }
         self.next_stage(step, Stage::Finish);
     }
 
@@ -292,16 +313,23 @@ impl Run<'_> {
         let action = self.action(step);
         let progressing = &mut self.steps_state[step];
         progressing.done = true;
+        let was_sent = progressing.started.is_some();
         let elapsed = progressing.started.map(|at| at.elapsed()).unwrap_or_default();
         let id = progressing.known.as_ref().map(|known| known.id.clone()).unwrap_or_default();
         match (self.steps.steps[step].kind, action.action) {
             (StepKind::Create, Verb::Replace) => self.report.replaced += 1,
             (StepKind::Create, _) => self.report.created += 1,
             (StepKind::Update, _) => self.report.updated += 1,
-            (StepKind::Delete, Verb::Delete) => self.report.deleted += 1,
+            (StepKind::Delete, Verb::Delete) if was_sent => self.report.deleted += 1,
             _ => {}
         }
-        if !matches!(self.steps.steps[step].kind, StepKind::Pass | StepKind::Forget | StepKind::Read) {
+        // A deletion that turned out to be none is not told.
+        let is_told = match self.steps.steps[step].kind {
+            StepKind::Pass | StepKind::Forget | StepKind::Read => false,
+            StepKind::Delete => was_sent,
+            StepKind::Create | StepKind::Update => true,
+        };
+        if is_told {
             let name = self.name(step);
             (self.emit)(Event::Done { address: action.address.clone(), step: name, id, elapsed });
         }
@@ -322,7 +350,8 @@ impl Run<'_> {
         while let Some(step) = open.pop() {
             for index in 0..self.steps.dependents[step].len() {
                 let (dependent, _) = self.steps.dependents[step][index];
-                if self.steps_state[dependent].stage == Stage::Begin
+                // What was only prepared to be sent is not begun.
+                if self.steps_state[dependent].started.is_none()
                     && !self.steps_state[dependent].done
                     && self.skipped.insert(dependent)
                 {

@@ -8,8 +8,15 @@ impl Planner<'_, '_> {
         let Some(state) = self.inputs.state else { return };
         let destroy = self.inputs.mode == Mode::Destroy;
         for old in state.deposed.iter().filter(|old| is_selected(&old.address)) {
-            let seen = self.inputs.observed.and_then(|observed| observed.deposed.get(&old.entry.id));
-            self.deletion(&old.address, &old.entry, seen, "a replacement left it behind", true);
+            if self.taken_back.get(&old.address).is_some_and(|id| *id == old.entry.id) {
+                continue;
+            }
+            self.deletion(&old.address, &old.entry, self.seen_aside(old), "a replacement left it behind", true);
+        }
+        for address in self.taken_back.keys().copied().collect::<Vec<_>>() {
+            let Some(entry) = state.resources.get(address) else { continue };
+            let seen = self.inputs.observed.and_then(|observed| observed.resources.get(address));
+            self.deletion(address, entry, seen, "what it had replaced takes its place back", true);
         }
         let graph = self.inputs.graph;
         let goes = |address: &&Address| is_selected(address) && (destroy || graph.get(address).is_none());
@@ -52,6 +59,7 @@ impl Planner<'_, '_> {
             id: Some(entry.id.clone()),
             unfinished: false,
             deposed,
+            taken_back: false,
             in_step: false,
             protect: false,
             depends_on: Vec::new(),
