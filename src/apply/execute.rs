@@ -25,7 +25,7 @@ use crate::cloud::{
 };
 use crate::graph::{Address, Attributes, Need, Reference, template};
 use crate::plan::{Action, Mode, Plan, StepKind, Steps, Verb};
-use crate::state::{Entry, Intent, Operation, Record, State, StateError};
+use crate::state::{Entry, Intent, Operation, Record, StateError};
 
 /// How far the user wants to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -370,9 +370,8 @@ impl<'a> Run<'a> {
         match kind {
             StepKind::Read => {
                 if let Some(id) = action.id.as_ref().filter(|_| !action.outputs.is_empty()) {
-                    let observed =
-                        Observed { id: id.clone(), attributes: self.literal(action)?, outputs: action.outputs.clone() };
-                    self.keep_read(action, observed);
+                    let attributes = self.literal(action)?;
+                    self.keep_read(action, id, attributes, action.outputs.clone());
                     return Ok(false);
                 }
                 self.steps_state[step].stage = Stage::Read;
@@ -511,16 +510,15 @@ impl<'a> Run<'a> {
         if !action.attributes.values().any(template::has_template) {
             return Ok(action.attributes.clone());
         }
-        let mut known = |reference: &Reference| answer(self.ledger.state(), reference);
-        let resolved: Attributes = action
-            .attributes
-            .iter()
-            .map(|(name, value)| (name.clone(), template::resolve(value, &mut known)))
-            .collect();
+        let state = self.ledger.state();
+        let resolved = template::resolve_all(&action.attributes, &mut |reference| state.answer(reference));
         let call = action.address.as_str();
         let canonical = match self.cloud.spec(&action.kind) {
-            Some(spec) => (spec.canonical)(resolved).map_err(|p| CloudError::unexpected(call, p.message))?,
-            None => resolved,
+            // What is said of what exists need not be all that the kind asks for.
+            Some(spec) if spec.is_lookup() || !is_only_read(action) => {
+                (spec.canonical)(resolved).map_err(|p| CloudError::unexpected(call, p.message))?
+            }
+            _ => resolved,
         };
         let unknown = template::first_reference(&canonical.clone().into());
         match template::literal(&Value::Object(canonical)) {
@@ -585,15 +583,10 @@ impl<'a> Run<'a> {
     }
 }
 
-fn dependencies(action: &Action) -> Vec<Address> {
-    action.depends_on.iter().map(|(address, _)| address.clone()).collect()
+fn is_only_read(action: &Action) -> bool {
+    action.action == Verb::Read || action.read_only
 }
 
-/// What a reference stands for in a state.
-fn answer(state: &State, reference: &Reference) -> Option<Value> {
-    let entry = state.resources.get(reference.target.as_str())?;
-    if let Some(value) = entry.attributes.get(&reference.attribute) {
-        return Some(value.clone());
-    }
-    entry.outputs.get(&reference.attribute).cloned()
+fn dependencies(action: &Action) -> Vec<Address> {
+    action.depends_on.iter().map(|(address, _)| address.clone()).collect()
 }

@@ -3,10 +3,12 @@
 use std::process::ExitCode;
 
 use super::failure::Outcome;
-use super::options::{PlanOptions, StackOptions};
+use super::options::StackOptions;
 use super::render::{self, plural, style};
 use super::session::Session;
-use crate::plan::Mode;
+use crate::cloud::Cloud;
+use crate::graph::Graph;
+use crate::plan;
 
 /// Shows what was changed outside of this tool since the last apply. Changes nothing
 #[derive(Debug, clap::Args)]
@@ -30,14 +32,20 @@ pub struct Args {
 pub async fn run(args: &Args) -> Outcome {
     let session = Session::open(&args.stack).await?;
     let state = session.peek().await?;
-    let how = PlanOptions { targets: Vec::new(), replace: Vec::new(), refresh: true };
-    let plan = session.plan(state.as_ref(), Mode::Apply, &how).await?;
-    let count = plan.drift.len();
+    let drift = match &state {
+        // What the stack says is of no account: what was applied is compared with what is there.
+        Some(state) => {
+            let observed = plan::refresh::refresh(&session.cloud, &Graph::default(), state).await?;
+            plan::drift(state, &observed, &|kind| session.cloud.spec(kind))
+        }
+        None => Vec::new(),
+    };
+    let count = drift.len();
     if args.json {
-        outln!("{:#}", serde_json::json!({ "format_version": crate::plan::FORMAT_VERSION, "drift": plan.drift }));
+        outln!("{:#}", serde_json::json!({ "format_version": plan::FORMAT_VERSION, "drift": drift }));
     } else {
         outln!("{}\n", style::strong(&session.headline("Drift of")));
-        out!("{}", render::plan::drift(&plan));
+        out!("{}", render::plan::drift(&drift));
         if count == 0 {
             outln!("{}.", style::good("No drift"));
         } else {

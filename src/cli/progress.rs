@@ -54,7 +54,7 @@ impl Progress {
         if !std::io::stderr().is_terminal() {
             return Self::Lines { waits: HashMap::new() };
         }
-        let steps: u64 = plan.changing().map(|a| if a.action == Verb::Replace { 2 } else { 1 }).sum();
+        let steps: u64 = plan.changing().map(|a| if a.action == Verb::Replace && !a.keeps_old { 2 } else { 1 }).sum();
         let colors = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
         let bars = MultiProgress::new();
         // The terminal's echo of Ctrl-C moves the cursor down, and then the topmost line is left behind: an empty one.

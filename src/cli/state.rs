@@ -9,7 +9,7 @@ use super::options::StackOptions;
 use super::render::{self, plural, style};
 use super::session::Session;
 use crate::graph::Address;
-use crate::state::{Record, State};
+use crate::state::{Entry, Record, State};
 
 /// Looks into the state, or moves and removes things in it; the cloud is not changed
 #[derive(Debug, clap::Args)]
@@ -51,12 +51,15 @@ enum Verb {
         to: String,
     },
     /// Lets the state forget a resource; it stays in the cloud
-    #[command(after_help = "Example:\n  cofferdam state rm ecs-poc role.web")]
+    #[command(after_help = "\
+Examples:
+  cofferdam state rm ecs-poc role.web
+  cofferdam state rm ecs-poc subnet-0123456789abcdef0     only this one, where a replaced one stands beside it")]
     Rm {
         #[command(flatten)]
         stack: StackOptions,
 
-        /// Its address, or a construct's
+        /// Its address, or a construct's: all that the state holds there, replaced ones too. Or its id: that one alone
         #[arg(required = true)]
         addresses: Vec<String>,
     },
@@ -74,15 +77,13 @@ pub async fn run(args: &Args) -> Outcome {
 
 async fn list(stack: &StackOptions, target: Option<&str>) -> Outcome {
     let state = Session::open(stack).await?.peek().await?;
-    let resources = state.iter().flat_map(|state| &state.resources);
-    let shown: Vec<_> =
-        resources.filter(|(address, _)| target.is_none_or(|target| address.is_within(target))).collect();
+    let is_shown = |address: &Address| target.is_none_or(|target| address.is_within(target));
+    let shown: Vec<_> = state.iter().flat_map(State::holds).filter(|(address, _)| is_shown(address)).collect();
+    let standing = state.iter().flat_map(|state| state.resources.keys()).filter(|address| is_shown(address)).count();
     let width = shown.iter().map(|(address, _)| address.as_str().len()).max().unwrap_or(0);
-    for (address, entry) in shown {
-        outln!("{address:width$}  {}", style::faint(&entry.id));
-    }
-    for old in state.iter().flat_map(|state| &state.deposed) {
-        outln!("{:width$}  {} (replaced, to be deleted)", old.address, style::faint(&old.entry.id));
+    for (index, (address, entry)) in shown.into_iter().enumerate() {
+        let aside = if index < standing { "" } else { " (replaced, to be deleted)" };
+        outln!("{address:width$}  {}{aside}", style::faint(&entry.id));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -140,12 +141,9 @@ async fn rm(stack: &StackOptions, targets: &[String]) -> Outcome {
     let mut removed = Vec::new();
     for target in targets {
         let state = writer.state();
-        let found: Vec<(Address, String)> = state
-            .resources
-            .iter()
-            .filter(|(address, _)| address.is_within(target))
-            .map(|(address, entry)| (address.clone(), entry.id.clone()))
-            .collect();
+        let is_meant = |(address, entry): &(&Address, &Entry)| address.is_within(target) || entry.id == *target;
+        let found: Vec<(Address, String)> =
+            state.holds().filter(is_meant).map(|(address, entry)| (address.clone(), entry.id.clone())).collect();
         if found.is_empty() {
             return Err(missing(Some(state), target));
         }
@@ -167,8 +165,8 @@ async fn rm(stack: &StackOptions, targets: &[String]) -> Outcome {
 pub fn missing(state: Option<&State>, address: &str) -> Failure {
     let near = state
         .iter()
-        .flat_map(|state| state.resources.keys())
-        .map(|known| (strsim::jaro_winkler(known.as_str(), address), known))
+        .flat_map(|state| state.holds())
+        .map(|(known, _)| (strsim::jaro_winkler(known.as_str(), address), known))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0));
     let help = match near {

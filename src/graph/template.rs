@@ -8,7 +8,7 @@
 
 use serde_json::Value;
 
-use super::Address;
+use super::{Address, Attributes};
 
 /// A reference found in a template: an attribute of a resource, a construct or a variable scope.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -183,6 +183,11 @@ pub fn resolve(value: &Value, known: &mut impl FnMut(&Reference) -> Option<Value
         Value::Object(map) => map.iter().map(|(key, item)| (key.clone(), resolve(item, known))).collect(),
         other => other.clone(),
     }
+}
+
+/// The same for all of a resource's attributes.
+pub fn resolve_all(attributes: &Attributes, known: &mut impl FnMut(&Reference) -> Option<Value>) -> Attributes {
+    attributes.iter().map(|(name, value)| (name.clone(), resolve(value, known))).collect()
 }
 
 fn resolve_text(text: &str, known: &mut impl FnMut(&Reference) -> Option<Value>) -> Value {

@@ -1,6 +1,7 @@
 //! Plans: what has to happen so that what exists becomes what the stack says. Pure: the same inputs give the same plan.
 
 mod diff;
+mod drift;
 mod planner;
 pub mod refresh;
 mod saved;
@@ -12,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use diff::same;
+pub use drift::drift;
 pub use planner::{Inputs, Mode, PlanError, plan};
-pub use refresh::{Observations, Seen};
+pub use refresh::{LookedUp, Observations, Seen};
 pub use saved::SavedError;
 pub use steps::{Step, StepKind, Steps};
 
@@ -38,7 +40,7 @@ pub enum Verb {
     Replace,
     /// It is deleted.
     Delete,
-    /// It is gone from the cloud already, or is only read: the state forgets it.
+    /// It is gone from the cloud already, or is only read, or is no longer this tool's: the state forgets it.
     Forget,
 }
 
@@ -134,6 +136,12 @@ pub struct Action {
     /// Whether it takes back what a replacement left behind at the address, since the stack names it again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub taken_back: bool,
+    /// Of a replacement: whether the old one stays for now, since what is not targeted uses it still.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeps_old: bool,
+    /// Of what the state forgets: whether it stays in the stack and is only read from now on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
     /// Whether the state says exactly what the stack says, so that there is nothing to write down either. Attributes and
     /// outputs are then left out here.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -2,6 +2,7 @@
 
 mod deletions;
 mod known;
+mod targets;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -10,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Action, After, Change, Drift, FORMAT_VERSION, Observations, OutputChange, Plan, Seen, Summary, Verb, diff, refresh,
+    Action, After, Change, Drift, FORMAT_VERSION, LookedUp, Observations, OutputChange, Plan, Seen, Summary, Verb,
+    diff, drift, refresh,
 };
 use crate::graph::{Address, Attributes, Graph, KindSpec, Problem, Reference, ReplaceOrder, Resource, Scope, template};
 use crate::state::{Deposed, Entry, State};
@@ -61,6 +63,14 @@ pub enum PlanError {
         /// `delete` or `replace`.
         what: &'static str,
     },
+    /// Something targeted would be deleted before it is made anew, and what is not targeted stands on it.
+    #[error("{address} would be deleted before it is made anew, and {} on it", stand(.users))]
+    Untargeted {
+        /// The resource.
+        address: Address,
+        /// What stands on it.
+        users: Vec<Address>,
+    },
     /// A `--target` or `--replace` names nothing.
     #[error("`{name}` is neither in the stack nor in the state")]
     UnknownTarget {
@@ -92,6 +102,10 @@ impl PlanError {
             Self::Protected { .. } => {
                 "if it shall really go, set protect = false on it (in its block, put back if need be) and apply that first".into()
             }
+            Self::Untargeted { users, .. } => {
+                let options: Vec<String> = users.iter().map(|user| format!("--target {user}")).collect();
+                format!("add {}, or leave --target out", options.join(" "))
+            }
             Self::UnknownTarget { near: Some(near), .. } => format!("did you mean `{near}`?"),
             Self::UnknownTarget { near: None, .. } => {
                 "`cofferdam state list` and `cofferdam graph` list what there is".into()
@@ -100,6 +114,16 @@ impl PlanError {
             Self::Attribute { problem, .. } => problem.help.clone().unwrap_or_else(|| "change the stack".into()),
         }
     }
+}
+
+fn stand(users: &[Address]) -> String {
+    let names: Vec<&str> = users.iter().map(Address::as_str).collect();
+    format!(
+        "{}, which {} not targeted, stand{}",
+        list(&names),
+        if users.len() == 1 { "is" } else { "are" },
+        if users.len() == 1 { "s" } else { "" }
+    )
 }
 
 /// What goes with things that are deleted before their successors come.
@@ -117,6 +141,8 @@ struct Planner<'a, 'i> {
     known: HashMap<&'a str, Known<'a>>,
     /// By address, the id of what a replacement left behind there and the stack names again.
     taken_back: BTreeMap<&'a Address, &'a str>,
+    /// What stands at these addresses and makes way for something else, and why.
+    makes_way: BTreeMap<&'a Address, String>,
     actions: Vec<Action>,
     drift: Vec<Drift>,
     errors: Vec<PlanError>,
@@ -131,6 +157,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, Vec<PlanError>> {
         inputs,
         known: HashMap::new(),
         taken_back: BTreeMap::new(),
+        makes_way: BTreeMap::new(),
         actions: Vec::new(),
         drift: Vec::new(),
         errors: Vec::new(),
@@ -143,58 +170,21 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, Vec<PlanError>> {
         }
     }
     planner.deletions(&is_selected);
+    if let Some(selected) = &selected {
+        planner.leave_what_is_used(selected);
+    }
+    if inputs.mode == Mode::Apply
+        && let (Some(state), Some(observed)) = (inputs.state, inputs.observed)
+    {
+        planner.drift = drift(state, observed, inputs.specs);
+        planner.drift.retain(|drift| is_selected(&drift.address));
+    }
     planner.finish()
 }
 
 impl<'a> Planner<'a, '_> {
     fn entry(&self, address: &Address) -> Option<&'a Entry> {
         self.inputs.state.and_then(|state| state.resources.get(address))
-    }
-
-    /// The addresses that `--target` selects: those named, what they depend on, and, of what is deleted, what depends on
-    /// them. `None`: everything.
-    fn selection(&self) -> Result<Option<HashSet<Address>>, Vec<PlanError>> {
-        let inputs = self.inputs;
-        if inputs.targets.is_empty() && inputs.replace.is_empty() {
-            return Ok(None);
-        }
-        let state = || inputs.state.into_iter().flat_map(|state| state.resources.keys());
-        let all: BTreeSet<&Address> = inputs.graph.resources().iter().map(|r| &r.address).chain(state()).collect();
-        let mut errors = Vec::new();
-        for name in inputs.targets.iter().chain(inputs.replace) {
-            if !all.iter().any(|address| address.is_within(name)) {
-                let near = all
-                    .iter()
-                    .map(|a| a.as_str())
-                    .map(|a| (strsim::jaro_winkler(a, name), a))
-                    .filter(|(likeness, _)| *likeness > 0.8)
-                    .max_by(|a, b| a.0.total_cmp(&b.0))
-                    .map(|(_, a)| a.to_owned());
-                errors.push(PlanError::UnknownTarget { name: name.clone(), near });
-            }
-        }
-        if !errors.is_empty() {
-            return Err(errors);
-        }
-        if inputs.targets.is_empty() {
-            return Ok(None);
-        }
-        let named = |address: &&&Address| inputs.targets.iter().any(|target| address.is_within(target));
-        let mut selected: HashSet<Address> = HashSet::new();
-        let mut open: Vec<Address> = all.iter().filter(named).map(|a| (**a).clone()).collect();
-        while let Some(address) = open.pop() {
-            if !selected.insert(address.clone()) {
-                continue;
-            }
-            if inputs.mode == Mode::Apply && inputs.graph.get(&address).is_some() {
-                open.extend(inputs.graph.dependencies(&address).into_iter().map(|(a, _)| a.clone()));
-            } else if let Some(state) = inputs.state {
-                // It goes, so what depends on it goes before.
-                let dependents = state.resources.iter().filter(|(_, entry)| entry.depends_on.contains(&address));
-                open.extend(dependents.map(|(a, _)| a.clone()));
-            }
-        }
-        Ok(Some(selected))
     }
 
     fn resource(&mut self, resource: &'a Resource, selected: bool) {
@@ -226,11 +216,11 @@ impl<'a> Planner<'a, '_> {
             (entry, seen) = (Some(&old.entry), self.seen_aside(old));
             action.taken_back = true;
             self.taken_back.insert(address, &old.entry.id);
+            self.makes_way.insert(address, "what it had replaced takes its place back".to_owned());
         }
         match (entry, seen) {
             (None, _) => self.create(spec, action, "not there yet"),
             (Some(entry), Some(Seen::Gone)) => {
-                self.drift.push(Drift { address: address.clone(), gone: true, changes: Vec::new() });
                 action.id = Some(entry.id.clone());
                 action.depended_on.clone_from(&entry.depends_on);
                 self.create(spec, action, "it was deleted outside of this tool");
@@ -242,12 +232,6 @@ impl<'a> Planner<'a, '_> {
                 };
                 action.current =
                     diff::current(spec, &entry.attributes, observed.map(|o| &o.attributes), &action.attributes);
-                if observed.is_some() && !action.taken_back {
-                    let changes = diff::drift(spec, &entry.attributes, &action.current);
-                    if !changes.is_empty() {
-                        self.drift.push(Drift { address: address.clone(), gone: false, changes });
-                    }
-                }
                 let mut outputs = entry.outputs.clone();
                 outputs.extend(observed.map(|o| o.outputs.clone()).unwrap_or_default());
                 action.outputs = with_id(outputs, &entry.id);
@@ -341,12 +325,11 @@ impl<'a> Planner<'a, '_> {
         if !resource.attributes.values().any(template::has_template) {
             return Some(resource.attributes.clone());
         }
-        let mut known = |reference: &Reference| self.answer(reference);
-        let resolved = resource
-            .attributes
-            .iter()
-            .map(|(name, value)| (name.clone(), template::resolve(value, &mut known)))
-            .collect();
+        let resolved = template::resolve_all(&resource.attributes, &mut |reference| self.answer(reference));
+        if resource.existing.is_some() {
+            // What is said of what exists need not be all that the kind asks for.
+            return Some(resolved);
+        }
         match (spec.canonical)(resolved) {
             Ok(attributes) => Some(attributes),
             Err(problem) => {
@@ -373,6 +356,8 @@ impl<'a> Planner<'a, '_> {
             unfinished: false,
             deposed: false,
             taken_back: false,
+            keeps_old: false,
+            read_only: false,
             in_step: false,
             protect: resource.protect,
             depends_on: dependencies.into_iter().map(|(address, need)| (address.clone(), need)).collect(),
@@ -384,17 +369,31 @@ impl<'a> Planner<'a, '_> {
         let address = &resource.address;
         let entry = self.entry(address);
         action.id.clone_from(&resource.existing);
-        match self.inputs.observed.and_then(|observed| observed.reads.get(address)) {
-            Some(observed) => {
+        let desired = template::literal(&action.attributes.clone().into());
+        let looked_up = self.inputs.observed.and_then(|observed| observed.reads.get(address));
+        // What is looked up by something else than the state knew is looked up again.
+        let looked_up = looked_up.filter(|looked_up| {
+            resource.existing.is_some() || desired.as_ref().and_then(Value::as_object) == Some(&looked_up.by)
+        });
+        action.reason = "it is only read".into();
+        match looked_up {
+            Some(LookedUp { observed, .. }) => {
                 action.id = Some(observed.id.clone());
                 action.outputs = with_id(observed.outputs.clone(), &observed.id);
                 action
                     .attributes
                     .extend(observed.attributes.clone().into_iter().map(|(k, v)| (k, template::escape_value(&v))));
-                let as_known = entry.is_some_and(|e| e.read_only && e.id == observed.id && e.outputs == action.outputs);
+                let as_known = entry.is_some_and(|entry| {
+                    entry.read_only
+                        && entry.id == observed.id
+                        && entry.outputs == action.outputs
+                        && template::literal(&action.attributes.clone().into())
+                            .is_some_and(|now| now.as_object() == Some(&entry.attributes))
+                });
                 action.action = if as_known { Verb::NoChange } else { Verb::Read };
             }
-            None => match entry.filter(|entry| entry.read_only && self.inputs.observed.is_none()) {
+            // Without a refresh the state is believed, where it knows the same thing.
+            None => match entry.filter(|entry| self.inputs.observed.is_none() && is_same_read(entry, &action)) {
                 Some(entry) => {
                     action.id = Some(entry.id.clone());
                     action.outputs = with_id(entry.outputs.clone(), &entry.id);
@@ -402,7 +401,20 @@ impl<'a> Planner<'a, '_> {
                 None => action.action = Verb::Read,
             },
         }
-        action.reason = "it is only read".into();
+        match (entry.filter(|entry| !entry.read_only), action.id.as_deref()) {
+            (Some(entry), Some(id)) if entry.id == id => {
+                action.action = Verb::Forget;
+                action.reason = "the stack only reads it from now on".into();
+                action.read_only = true;
+                action.depended_on.clone_from(&entry.depends_on);
+            }
+            (Some(entry), id) => {
+                let other = id.map_or_else(String::new, |id| format!(" {id}"));
+                self.makes_way.insert(address, format!("the stack reads{other} in its place"));
+                action.depended_on.clone_from(&entry.depends_on);
+            }
+            (None, _) => {}
+        }
         self.knows(address, Source::Action(self.actions.len()), &[], false);
         self.actions.push(action);
     }
@@ -553,6 +565,19 @@ impl<'a> Planner<'a, '_> {
             output_changes,
         })
     }
+}
+
+/// Whether what is kept of something that is only read is what these attributes, or this id, ask for.
+fn is_same_read(entry: &Entry, action: &Action) -> bool {
+    let is_same = |(name, value): (&String, &Value)| {
+        let kept = entry.attributes.get(name);
+        template::literal(value).is_some_and(|value| kept.is_none_or(|kept| *kept == value))
+    };
+    entry.read_only
+        && match &action.id {
+            Some(id) => *id == entry.id,
+            None => action.attributes.iter().all(is_same),
+        }
 }
 
 fn with_id(mut outputs: Attributes, id: &str) -> Attributes {

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-
+use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::cloud::{Cloud, CloudError, FIRST_PAUSE, Known, Observed, longer};
-use crate::graph::{Address, Graph, KindSpec, template};
+use crate::cloud::{Cloud, CloudError, ErrorClass, FIRST_PAUSE, Known, Observed, longer};
+use crate::graph::{Address, Attributes, Graph, KindSpec, Resource, template};
 use crate::state::{Deposed, State};
 
 /// What was seen of one resource.
@@ -28,7 +28,17 @@ pub struct Observations {
     /// By address and id, what was replaced and is still to be deleted: a role and its instance profile may have one id.
     pub deposed: HashMap<(Address, String), Seen>,
     /// By address, what is only read: lookups, and things that existed before.
-    pub reads: HashMap<Address, Observed>,
+    pub reads: HashMap<Address, LookedUp>,
+}
+
+/// What looking something up gave.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct LookedUp {
+    /// The attributes that it was looked up by, as the state knows what they reference. Should that change, it is looked
+    /// up again during the apply.
+    pub by: Attributes,
+    /// What was found.
+    pub observed: Observed,
 }
 
 /// Reads everything that the state knows, one batch a kind, all kinds at once; and what the stack looks up.
@@ -49,20 +59,14 @@ pub async fn refresh(cloud: &dyn Cloud, graph: &Graph, state: &State) -> Result<
     let managed = try_join_all(by_kind.into_iter().map(|(kind, wanted)| read(cloud, kind, wanted)));
     let read_only = graph.resources().iter().filter(|resource| is_read_only(resource, |kind| cloud.spec(kind)));
     let reads = try_join_all(read_only.filter_map(|resource| {
-        // What it is looked up by may hang on something that is not there yet; then it is read during the apply.
-        let attributes = template::literal(&resource.attributes.clone().into())?;
-        let attributes = attributes.as_object()?.clone();
-        Some(async move {
-            let id = resource.existing.as_deref();
-            let observed = cloud.look_up(resource.address.kind(), id, &attributes).await;
-            observed.map(|observed| (resource.address.clone(), observed)).map_err(|mut error| {
-                error.message = format!("{}: {}", resource.address, error.message);
-                error
-            })
-        })
+        // What it is looked up by may hang on something that is not there yet; then it is read during the apply. What
+        // exists is known by its id, whatever else is said of it.
+        let by = known_by(resource, cloud.spec(resource.address.kind())?, state);
+        let by = by.or_else(|| resource.existing.as_ref().map(|_| literal_part(resource, state)))?;
+        Some(look_up(cloud, resource, by))
     }));
     let (managed, reads) = futures_util::future::try_join(managed, reads).await?;
-    let mut out = Observations { reads: reads.into_iter().collect(), ..Observations::default() };
+    let mut out = Observations { reads: reads.into_iter().flatten().collect(), ..Observations::default() };
     for (Wanted { known, deposed, .. }, seen) in managed.into_iter().flatten() {
         let seen = seen.map_or(Seen::Gone, Seen::Present);
         if deposed {
@@ -72,6 +76,45 @@ pub async fn refresh(cloud: &dyn Cloud, graph: &Graph, state: &State) -> Result<
         }
     }
     Ok(out)
+}
+
+/// The attributes that something is looked up by, where the state knows everything that they reference.
+fn known_by(resource: &Resource, spec: &KindSpec, state: &State) -> Option<Attributes> {
+    let by = template::resolve_all(&resource.attributes, &mut |reference| state.answer(reference));
+    let by = if resource.existing.is_some() { by } else { (spec.canonical)(by).ok()? };
+    match template::literal(&by.into())? {
+        Value::Object(by) => Some(by),
+        _ => None,
+    }
+}
+
+/// Those attributes of which the state knows what they reference.
+fn literal_part(resource: &Resource, state: &State) -> Attributes {
+    let attributes = template::resolve_all(&resource.attributes, &mut |reference| state.answer(reference));
+    attributes.iter().filter_map(|(name, value)| Some((name.clone(), template::literal(value)?))).collect()
+}
+
+/// Looks up one resource. What is looked up by something that the apply may change need not be there yet.
+async fn look_up(
+    cloud: &dyn Cloud,
+    resource: &Resource,
+    by: Attributes,
+) -> Result<Option<(Address, LookedUp)>, CloudError> {
+    let id = resource.existing.as_deref();
+    match cloud.look_up(resource.address.kind(), id, &by).await {
+        Ok(observed) => Ok(Some((resource.address.clone(), LookedUp { by, observed }))),
+        Err(error)
+            if id.is_none()
+                && error.is(ErrorClass::NotFound)
+                && resource.attributes.values().any(template::is_unknown) =>
+        {
+            Ok(None)
+        }
+        Err(mut error) => {
+            error.message = format!("{}: {}", resource.address, error.message);
+            Err(error)
+        }
+    }
 }
 
 /// One resource to be read.
@@ -125,6 +168,6 @@ fn known(address: &Address, entry: &crate::state::Entry) -> Known {
 }
 
 /// Whether a resource of the stack is only read.
-pub fn is_read_only<'a>(resource: &crate::graph::Resource, spec: impl Fn(&str) -> Option<&'a KindSpec>) -> bool {
+pub fn is_read_only<'a>(resource: &Resource, spec: impl Fn(&str) -> Option<&'a KindSpec>) -> bool {
     resource.existing.is_some() || spec(resource.address.kind()).is_some_and(KindSpec::is_lookup)
 }

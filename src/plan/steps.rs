@@ -2,6 +2,9 @@
 
 use std::collections::HashMap;
 
+use petgraph::algo::kosaraju_scc;
+use petgraph::graph::{DiGraph, NodeIndex};
+
 use super::{Plan, Verb};
 use crate::graph::{Address, KindSpec, Need};
 
@@ -62,8 +65,10 @@ impl Steps {
                 Verb::Read => (Some(step(StepKind::Read)), None),
                 Verb::Create => (Some(step(StepKind::Create)), None),
                 Verb::Update => (Some(step(StepKind::Update)), None),
+                Verb::Replace if action.keeps_old => (Some(step(StepKind::Create)), None),
                 Verb::Replace => (Some(step(StepKind::Create)), Some(step(StepKind::Delete))),
                 Verb::Delete => (None, Some(step(StepKind::Delete))),
+                Verb::Forget if action.read_only => (Some(step(StepKind::Read)), None),
                 Verb::Forget => (None, Some(step(StepKind::Forget))),
             };
             if let Some(apply) = apply {
@@ -105,7 +110,9 @@ impl Steps {
                     let other = &plan.actions[out.steps[gone].action];
                     // Who goes before its successor comes cannot wait for dependents that move to the successor.
                     let goes_first = other.action == Verb::Replace && !other.create_first;
+                    // Who is made anew needs it until its own old one is deleted, and no longer.
                     if let Some(apply) = apply
+                        && delete.is_none()
                         && !goes_first
                     {
                         out.edge(apply, gone, Need::Readiness);
@@ -133,6 +140,22 @@ impl Steps {
         out
     }
 
+    /// The steps that are in no order, at their numbers, and what waits for what among them.
+    fn without_order(&self, order: Vec<usize>) -> DiGraph<(), ()> {
+        let mut has_order = vec![false; self.steps.len()];
+        order.into_iter().for_each(|step| has_order[step] = true);
+        let mut graph = DiGraph::with_capacity(self.steps.len(), 0);
+        for _ in &self.steps {
+            graph.add_node(());
+        }
+        for step in (0..self.steps.len()).filter(|step| !has_order[*step]) {
+            for &(dependent, _) in &self.dependents[step] {
+                graph.add_edge(NodeIndex::new(step), NodeIndex::new(dependent), ());
+            }
+        }
+        graph
+    }
+
     /// Where steps wait for each other, lets go of these edges between them: what a deletion does not wait for then, it
     /// meets as a refusal that passes.
     fn untie(&mut self, edges: &[(usize, usize)]) {
@@ -140,9 +163,15 @@ impl Steps {
         if order.len() == self.steps.len() {
             return;
         }
-        let mut is_tied = vec![true; self.steps.len()];
-        order.into_iter().for_each(|step| is_tied[step] = false);
-        for &(first, then) in edges.iter().filter(|(first, then)| is_tied[*first] && is_tied[*then]) {
+        // Who waits for each other is a strongly connected component of what has no order; who stands behind one waits on.
+        let mut knot = vec![None; self.steps.len()];
+        for (number, component) in kosaraju_scc(&self.without_order(order)).into_iter().enumerate() {
+            if component.len() > 1 {
+                component.into_iter().for_each(|step| knot[step.index()] = Some(number));
+            }
+        }
+        for &(first, then) in edges.iter().filter(|(first, then)| knot[*first].is_some() && knot[*first] == knot[*then])
+        {
             if let Some(at) = self.dependents[first].iter().position(|(step, _)| *step == then) {
                 self.dependents[first].swap_remove(at);
                 self.waits_for[then] -= 1;

@@ -16,7 +16,7 @@ pub use lock::{Holder, Lock};
 pub use memory::Memory;
 pub use store::{Store, Writer, sha256};
 
-use crate::graph::{Address, Attributes};
+use crate::graph::{Address, Attributes, Reference};
 
 /// The version of the snapshot's form.
 pub const FORMAT_VERSION: u32 = 1;
@@ -261,6 +261,17 @@ impl State {
         self.resources.get(address).into_iter().chain(replaced()).find(|entry| entry.id == id)
     }
 
+    /// Everything that the state holds of the cloud, at its address or replaced there.
+    pub fn holds(&self) -> impl Iterator<Item = (&Address, &Entry)> {
+        self.resources.iter().chain(self.deposed.iter().map(|old| (&old.address, &old.entry)))
+    }
+
+    /// What a reference stands for, as far as the state knows.
+    pub fn answer(&self, reference: &Reference) -> Option<Value> {
+        let entry = self.resources.get(reference.target.as_str())?;
+        entry.attributes.get(&reference.attribute).or_else(|| entry.outputs.get(&reference.attribute)).cloned()
+    }
+
     /// Takes in one record of the journal.
     pub fn take(&mut self, record: Record) {
         match record {
@@ -289,12 +300,12 @@ impl State {
             }
             Record::Move { from, to } => {
                 if let Some(entry) = self.resources.remove(&from) {
-                    self.resources.insert(to.clone(), entry);
-                    let deposed = self.deposed.iter_mut().map(|old| &mut old.entry);
-                    let entries = self.resources.values_mut().chain(deposed);
-                    entries.flat_map(|e| &mut e.depends_on).filter(|a| **a == from).for_each(|a| *a = to.clone());
-                    self.deposed.iter_mut().filter(|old| old.address == from).for_each(|old| old.address = to.clone());
+                    self.place(to.clone(), entry);
                 }
+                self.deposed.iter_mut().filter(|old| old.address == from).for_each(|old| old.address = to.clone());
+                let deposed = self.deposed.iter_mut().map(|old| &mut old.entry);
+                let entries = self.resources.values_mut().chain(deposed);
+                entries.flat_map(|e| &mut e.depends_on).filter(|a| **a == from).for_each(|a| *a = to.clone());
             }
             Record::Outputs { outputs } => self.outputs = outputs,
         }

@@ -10,15 +10,15 @@ use cofferdam::apply::{Execution, Report, Stop, execute};
 use cofferdam::cloud::{
     Cloud, CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
 };
-use cofferdam::graph::{Attributes, KindSpec, Scope};
-use cofferdam::plan::Plan;
+use cofferdam::graph::{Attributes, Graph, KindSpec, Scope};
+use cofferdam::plan::{Plan, drift, refresh};
 use cofferdam::simulated::{Behaviour, Call, Fault, Moment, Operation, Simulated, Timing};
 use cofferdam::state::{Memory, State};
 use serde_json::json;
 use tokio::sync::watch;
 
 use crate::engine::{apply, assert_settled, complete, empty, inventory, options, planned, run_with};
-use crate::stack::{Ask, graph};
+use crate::stack::{Ask, graph, map};
 
 /// A cloud that answers oddly now and then.
 struct Odd<'a> {
@@ -27,11 +27,13 @@ struct Odd<'a> {
     hidden: Mutex<HashMap<String, u32>>,
     /// How many creates answer without an id.
     nameless: Mutex<u32>,
+    /// Outputs that somebody changed outside of the tool.
+    outputs: Mutex<Attributes>,
 }
 
 impl<'a> Odd<'a> {
     fn new(inner: &'a Simulated) -> Self {
-        Self { inner, hidden: Mutex::default(), nameless: Mutex::default() }
+        Self { inner, hidden: Mutex::default(), nameless: Mutex::default(), outputs: Mutex::default() }
     }
 
     fn hide(&self, id: &str, reads: u32) {
@@ -56,6 +58,9 @@ impl Cloud for Odd<'_> {
             if let Some(times) = hidden.get_mut(&known.id).filter(|times| **times > 0) {
                 *times -= 1;
                 *seen = None;
+            }
+            if let Some(seen) = seen {
+                seen.outputs.extend(self.outputs.lock().unwrap().clone());
             }
         }
         Ok(seen)
@@ -256,4 +261,98 @@ async fn a_step_that_was_skipped_while_it_waited_for_a_slot_does_not_run() {
     assert!(ran.report.skipped.contains(&crate::stack::address("node.beside")), "{:?}", ran.report);
     assert!(!inventory(&cloud).contains_key("node.beside"), "what was told to be skipped is not made");
     assert!(ran.state.unresolved.is_empty() && !ran.state.resources.contains_key("node.beside"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_exists_is_read_by_its_id_whatever_else_is_said_of_it() {
+    let cloud = Simulated::default();
+    let theirs =
+        complete(apply(&cloud, json!({ "node.theirs": {} }), empty()).await).resources["node.theirs"].id.clone();
+    let stack = json!({
+        "node.a": {},
+        "node.theirs": { "existing": theirs, "inputs": ["${node.a.id}"] },
+        "site.s": { "name": "s" },
+        "catalog.c": { "name": "${site.s.name}" },
+        "node.b": { "fixed": "${node.theirs.serial} ${catalog.c.value}" },
+    });
+    let observed =
+        Observed { id: "c-1".into(), attributes: map(json!({ "name": "s" })), outputs: map(json!({ "value": "v" })) };
+    cloud.offer("catalog", "s", observed);
+    let graph = graph(&cloud, stack.clone());
+    let state = complete(apply(&cloud, stack, empty()).await);
+    let second = planned(&cloud, &graph, &state, Ask::default()).await;
+    assert!(!second.has_changes(), "{:?}", second.changing().collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_tool_made_goes_once_the_stack_reads_something_else_there() {
+    let cloud = Simulated::default();
+    let theirs =
+        complete(apply(&cloud, json!({ "node.theirs": {} }), empty()).await).resources["node.theirs"].id.clone();
+    let user = json!({ "inputs": ["${node.main.id}"] });
+    let state = complete(apply(&cloud, json!({ "node.main": {}, "node.user": user }), empty()).await);
+    let made = state.resources["node.main"].id.clone();
+    let ran = apply(&cloud, json!({ "node.main": { "existing": theirs }, "node.user": user }), state).await;
+    assert_eq!((ran.report.updated, ran.report.deleted), (1, 1));
+    let state = complete(ran);
+    assert!(!cloud.held().contains_key(&made) && cloud.held().contains_key(&theirs) && state.deposed.is_empty());
+    // And back: what exists is left alone.
+    let state = complete(apply(&cloud, json!({ "node.main": {}, "node.user": user }), state).await);
+    assert!(cloud.held().contains_key(&theirs) && cloud.held().len() == 3);
+    // Handed over altogether: it stays, and is no longer the tool's.
+    let made = state.resources["node.main"].id.clone();
+    let stack = json!({ "node.main": { "existing": made }, "node.user": user });
+    let graph = graph(&cloud, stack.clone());
+    let plan = planned(&cloud, &graph, &state, Ask::default()).await;
+    assert_eq!((plan.summary.forget, plan.summary.update), (1, 0));
+    let state = complete(apply(&cloud, stack, state).await);
+    assert!(state.resources["node.main"].read_only && cloud.held().contains_key(&made));
+    assert!(!planned(&cloud, &graph, &state, Ask::default()).await.has_changes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_made_anew_leaves_the_others_what_they_use() {
+    let cloud = Simulated::default();
+    let stack = |name: &str| {
+        json!({
+            "role.web": { "name": name, "service": "ec2.amazonaws.com" },
+            "node.user": { "inputs": ["${role.web.id}"] },
+        })
+    };
+    let state = complete(apply(&cloud, stack("a"), empty()).await);
+    let graph = graph(&cloud, stack("b"));
+    let ask = Ask { targets: &["role.web"], ..Ask::default() };
+    let state = complete(run_with(&cloud, &graph, state, ask, options()).await);
+    assert_eq!((state.deposed.len(), cloud.held().len()), (1, 3), "the old role stays while it is used");
+    let again = planned(&cloud, &graph, &state, ask).await;
+    assert!(!again.has_changes(), "{:?}", again.changing().collect::<Vec<_>>());
+    let state = complete(run_with(&cloud, &graph, state, Ask::default(), options()).await);
+    assert_settled(&cloud, &graph, &state).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn outputs_that_changed_outside_are_kept() {
+    let cloud = Simulated::default();
+    let stack = json!({ "node.a": {} });
+    let state = complete(apply(&cloud, stack.clone(), empty()).await);
+    let odd = Odd::new(&cloud);
+    *odd.outputs.lock().unwrap() = map(json!({ "serial": "moved" }));
+    let ran = run_with(&odd, &graph(&cloud, stack), state, Ask::default(), options()).await;
+    assert!(!ran.plan.has_changes());
+    assert_eq!(ran.state.resources["node.a"].outputs["serial"], "moved");
+}
+
+#[tokio::test(start_paused = true)]
+async fn drift_is_told_even_where_no_plan_is_allowed() {
+    let cloud = Simulated::default();
+    let stack = json!({ "node.kept": { "protect": true, "size": 1 }, "node.gone": {} });
+    let state = complete(apply(&cloud, stack, empty()).await);
+    cloud.meddle(&state.resources["node.kept"].id, |attributes| drop(attributes.insert("size".into(), json!(9))));
+    cloud.vanish(&state.resources["node.gone"].id);
+    let observed = refresh::refresh(&cloud, &Graph::default(), &state).await.unwrap();
+    let nothing = graph(&cloud, json!({}));
+    crate::stack::plan(&cloud, &nothing, Some(&state), Some(&observed), Ask::default()).unwrap_err();
+    let drift = drift(&state, &observed, &|kind| cloud.spec(kind));
+    let told: Vec<_> = drift.iter().map(|one| (one.address.as_str(), one.gone, one.changes.len())).collect();
+    assert_eq!(told, [("node.gone", true, 0), ("node.kept", false, 1)]);
 }

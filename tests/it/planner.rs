@@ -391,7 +391,7 @@ rows! {
         }),
         state: json!({}),
         observed: json!({ "reads": {
-            "catalog.known": { "id": "c-1", "outputs": { "value": "v" } },
+            "catalog.known": { "id": "c-1", "attributes": { "name": "known" }, "outputs": { "value": "v" } },
             "node.theirs": { "id": "node-of-theirs", "attributes": { "size": 4 }, "outputs": { "serial": "3" } },
         } }),
         ..Row::default()
@@ -409,8 +409,8 @@ rows! {
             "node.a": node_on(&["catalog.c", "catalog.d"], json!({ "inputs": ["1", "1"] })),
         }),
         observed: json!({ "reads": {
-            "catalog.c": { "id": "c", "outputs": { "value": "2" } },
-            "catalog.d": { "id": "d", "outputs": { "value": "1" } },
+            "catalog.c": { "id": "c", "attributes": { "name": "c" }, "outputs": { "value": "2" } },
+            "catalog.d": { "id": "d", "attributes": { "name": "d" }, "outputs": { "value": "1" } },
         } }),
         ..Row::default()
     };
@@ -462,6 +462,125 @@ rows! {
             "deposed instance_profile.web": { "id": "web", "attributes": { "name": "web", "role": "web" } },
         }),
         observed: json!({ "role.web web": null }),
+        ..Row::default()
+    };
+
+    what_the_tool_made_gives_way_to_what_exists: Row {
+        desired: json!({
+            "node.main": { "existing": "node-of-theirs" },
+            "node.user": { "inputs": ["${node.main.id}"] },
+        }),
+        state: json!({
+            "node.main": node(json!({ "size": 2 })),
+            "node.user": node_on(&["node.main"], json!({ "inputs": ["id-of-node.main"] })),
+        }),
+        observed: json!({ "reads": {
+            "node.main": { "id": "node-of-theirs", "attributes": { "size": 4 }, "outputs": { "serial": "3" } },
+        } }),
+        ..Row::default()
+    };
+
+    what_is_protected_gives_no_way_to_what_exists: Row {
+        desired: json!({ "node.main": { "existing": "node-of-theirs" } }),
+        state: json!({ "node.main": { "attributes": {}, "protect": true } }),
+        observed: json!({ "reads": { "node.main": { "id": "node-of-theirs", "outputs": { "serial": "3" } } } }),
+        ..Row::default()
+    };
+
+    what_the_tool_made_is_only_read_from_now_on: Row {
+        desired: json!({
+            "node.main": { "existing": "id-of-node.main" },
+            "node.user": { "inputs": ["${node.main.id}"] },
+        }),
+        state: json!({
+            "node.main": { "attributes": { "size": 2 }, "outputs": { "serial": "0" }, "protect": true },
+            "deposed node.main": { "id": "old", "attributes": {} },
+            "node.user": node_on(&["node.main"], json!({ "inputs": ["id-of-node.main"] })),
+        }),
+        observed: json!({ "reads": {
+            "node.main": { "id": "id-of-node.main", "attributes": { "size": 2 }, "outputs": { "serial": "0" } },
+        } }),
+        ..Row::default()
+    };
+
+    what_is_looked_up_by_something_that_stays_is_known: Row {
+        desired: json!({
+            "node.a": {},
+            "catalog.stays": { "name": "${node.a.id}" },
+            "node.b": { "fixed": "${catalog.stays.value}" },
+            "node.c": { "fixed": "new" },
+            "catalog.moves": { "name": "${node.c.id}" },
+            "node.d": { "inputs": ["${catalog.moves.value}"] },
+        }),
+        state: json!({
+            "node.a": node(json!({})),
+            "catalog.stays": { "id": "c", "attributes": { "name": "id-of-node.a" }, "outputs": { "id": "c", "value": "v" }, "read_only": true },
+            "node.b": node_on(&["catalog.stays"], json!({ "fixed": "v" })),
+            "node.c": node(json!({ "fixed": "old" })),
+            "catalog.moves": { "id": "d", "attributes": { "name": "id-of-node.c" }, "outputs": { "id": "d", "value": "w" }, "read_only": true },
+            "node.d": node_on(&["catalog.moves"], json!({ "inputs": ["w"] })),
+        }),
+        observed: json!({ "reads": {
+            "catalog.stays": { "id": "c", "attributes": { "name": "id-of-node.a" }, "outputs": { "value": "v" } },
+            "catalog.moves": { "id": "d", "attributes": { "name": "id-of-node.c" }, "outputs": { "value": "w" } },
+        } }),
+        ..Row::default()
+    };
+
+    without_a_refresh_a_lookup_by_another_name_is_not_believed: Row {
+        desired: json!({ "catalog.c": { "name": "other" }, "node.a": { "inputs": ["${catalog.c.value}"] } }),
+        state: json!({
+            "catalog.c": { "id": "c", "attributes": { "name": "c" }, "outputs": { "value": "1" }, "read_only": true },
+            "node.a": node_on(&["catalog.c"], json!({ "inputs": ["1"] })),
+        }),
+        unrefreshed: true,
+        ..Row::default()
+    };
+
+    a_target_made_anew_keeps_its_old_one_for_the_others: Row {
+        desired: json!({
+            "role.web": { "name": "b", "service": "ec2.amazonaws.com" },
+            "node.under": { "fixed": "new" },
+            "node.user": { "inputs": ["${role.web.name}"] },
+            "node.other": { "size": 2 },
+        }),
+        state: json!({
+            "node.under": node(json!({ "fixed": "old" })),
+            "role.web": { "attributes": { "name": "a", "service": "ec2.amazonaws.com" }, "depends_on": ["node.under"] },
+            "deposed role.web": { "id": "older", "attributes": { "name": "o", "service": "ec2.amazonaws.com" } },
+            "node.user": node_on(&["role.web"], json!({ "inputs": ["a"] })),
+            "node.other": node(json!({})),
+        }),
+        ask: Ask { targets: &["role.web", "node.under"], ..Ask::default() },
+        ..Row::default()
+    };
+
+    a_target_that_goes_first_needs_what_stands_on_it: Row {
+        desired: json!({
+            "site.web": { "name": "web", "fixed": "new" },
+            "node.top": { "fixed": "${site.web.id}" },
+            "node.soft": { "inputs": ["${site.web.id}"] },
+        }),
+        state: json!({
+            "site.web": { "attributes": { "name": "web", "fixed": "old" } },
+            "node.top": node_on(&["site.web"], json!({ "fixed": "id-of-site.web" })),
+            "node.soft": node_on(&["site.web"], json!({ "inputs": ["id-of-site.web"] })),
+        }),
+        ask: Ask { targets: &["site.web"], ..Ask::default() },
+        ..Row::default()
+    };
+
+    a_target_may_be_what_a_replacement_left_behind: Row {
+        desired: json!({ "node.b": { "size": 2 } }),
+        state: json!({ "deposed node.a": { "id": "old-a", "attributes": {} }, "node.b": node(json!({})) }),
+        ask: Ask { targets: &["node.a"], ..Ask::default() },
+        ..Row::default()
+    };
+
+    drift_of_what_is_no_longer_in_the_stack: Row {
+        desired: json!({}),
+        state: json!({ "node.a": node(json!({ "size": 1 })), "node.b": node(json!({})) }),
+        observed: json!({ "node.a": { "size": 9 }, "node.b": null }),
         ..Row::default()
     };
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cofferdam::cloud::{Cloud, Observed};
 use cofferdam::graph::{Address, Attributes, Graph, Resource};
-use cofferdam::plan::{Inputs, Mode, Observations, Plan, PlanError, Seen};
+use cofferdam::plan::{Inputs, LookedUp, Mode, Observations, Plan, PlanError, Seen};
 use cofferdam::simulated::Simulated;
 use cofferdam::state::{Entry, State};
 use serde_json::{Value, json};
@@ -108,7 +108,9 @@ pub fn observations(state: &State, differences: Value) -> Observations {
             attributes: map(read["attributes"].clone()),
             outputs: map(read["outputs"].clone()),
         };
-        out.reads.insert(address(&name), observed);
+        // Looked up by what the state knew, or by what it is.
+        let by = if read["by"].is_null() { observed.attributes.clone() } else { map(read["by"].clone()) };
+        out.reads.insert(address(&name), LookedUp { by, observed });
     }
     assert!(differences.is_empty(), "differences of what is not in the state: {differences:?}");
     out

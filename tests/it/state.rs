@@ -197,6 +197,29 @@ fn a_damaged_snapshot_is_refused_and_left_as_it_is() {
 }
 
 #[test]
+fn what_the_tool_made_stays_known_whatever_takes_its_place() {
+    let mut state = fresh();
+    let entry = |id: &str, read_only: bool| match put("a") {
+        Record::Put { entry, .. } => Entry { id: id.into(), read_only, ..entry },
+        _ => unreachable!(),
+    };
+    let address = Address::new("node", "a");
+    let aside = |state: &State| state.deposed.iter().map(|old| old.entry.id.clone()).collect::<Vec<_>>();
+    state.take(Record::Put { address: address.clone(), entry: entry("1", false) });
+    state.take(Record::Put { address: address.clone(), entry: entry("2", false) });
+    assert_eq!(aside(&state), ["1"]);
+    state.take(Record::Put { address: address.clone(), entry: entry("theirs", true) });
+    assert_eq!(aside(&state), ["1", "2"]);
+    state.take(Record::Put { address: address.clone(), entry: entry("1", false) });
+    assert_eq!(aside(&state), ["2"], "what is only read is nobody's; what takes its place back is aside no longer");
+    // A move takes along what stands aside, and from an address where nothing else stands.
+    state.take(Record::Remove { address: address.clone(), id: "1".into() });
+    let to = Address::new("node", "b");
+    state.take(Record::Move { from: address, to: to.clone() });
+    assert_eq!(state.deposed[0].address, to);
+}
+
+#[test]
 fn one_writes_and_the_others_are_told_who() {
     let root = tempfile::tempdir().unwrap();
     let store = store(root.path());

@@ -84,6 +84,27 @@ proptest! {
 }
 
 #[test]
+fn a_knot_unties_no_more_than_itself() {
+    let cloud = Simulated::default();
+    let entry = |on: &[&str]| -> Value { json!({ "attributes": {}, "depends_on": on }) };
+    let state = state(
+        &cloud,
+        json!({
+            "node.a": entry(&["node.b"]), "node.b": entry(&["node.a", "node.c"]),
+            "node.c": entry(&["node.d"]), "node.d": entry(&[]),
+        }),
+    );
+    let ask = Ask { mode: Mode::Destroy, ..Ask::default() };
+    let plan = plan(&cloud, &graph(&cloud, json!({})), Some(&state), None, ask).unwrap();
+    let steps = Steps::of(&plan, &|kind| cofferdam::cloud::Cloud::spec(&cloud, kind));
+    let of = |name: &str| steps.steps.iter().position(|s| plan.actions[s.action].address.as_str() == name).unwrap();
+    let waits = |first: &str, then: &str| steps.dependents[of(first)].iter().any(|(step, _)| *step == of(then));
+    assert_eq!(steps.in_order().len(), 4);
+    assert!(waits("node.b", "node.c") && waits("node.c", "node.d"), "what stands behind the knot keeps its order");
+    assert!(!(waits("node.a", "node.b") && waits("node.b", "node.a")), "the knot itself is untied");
+}
+
+#[test]
 fn what_depends_on_each_other_in_the_state_can_be_destroyed() {
     let cloud = Simulated::default();
     let entry = |on: &str| -> Value { json!({ "attributes": {}, "depends_on": [on] }) };

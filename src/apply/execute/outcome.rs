@@ -30,7 +30,10 @@ impl Run<'_> {
             Answer::Updated(Ok(())) => self.updated(step),
             Answer::Deleted(Ok(())) => self.poll(step, Phase::Deleted),
             Answer::LookedUp(Ok(observed)) => {
-                self.keep_read(self.action(step), observed);
+                let action = self.action(step);
+                let mut attributes = self.literal(action).unwrap_or_default();
+                attributes.extend(observed.attributes);
+                self.keep_read(action, &observed.id, attributes, observed.outputs);
                 self.done(step);
             }
             Answer::Polled(Ok(Progress::Done(outputs))) => self.settled(step, outputs),
@@ -249,12 +252,12 @@ impl Run<'_> {
         self.ledger.note(Record::Put { address: action.address.clone(), entry });
     }
 
-    pub(super) fn keep_read(&mut self, action: &Action, observed: Observed) {
-        let mut outputs = observed.outputs;
-        outputs.insert("id".into(), Value::from(observed.id.as_str()));
+    /// Keeps what was only read: by what it was looked up, and what it is.
+    pub(super) fn keep_read(&mut self, action: &Action, id: &str, attributes: Attributes, mut outputs: Attributes) {
+        outputs.insert("id".into(), Value::from(id));
         let entry = Entry {
-            id: observed.id,
-            attributes: observed.attributes,
+            id: id.to_owned(),
+            attributes,
             outputs,
             depends_on: dependencies(action),
             protect: false,
@@ -280,6 +283,7 @@ impl Run<'_> {
             return;
         }
         let same = entry.depends_on == depends_on
+            && entry.outputs == action.outputs
             && entry.attributes.keys().all(|name| action.attributes.contains_key(name))
             && action
                 .attributes
@@ -382,7 +386,7 @@ impl Run<'_> {
             }
         }
         if self.report.is_complete() {
-            let mut known = |reference: &Reference| answer(self.ledger.state(), reference);
+            let mut known = |reference: &Reference| self.ledger.state().answer(reference);
             let outputs: BTreeMap<String, Value> = self
                 .plan
                 .outputs

@@ -17,6 +17,7 @@ pub fn plan(plan: &Plan) -> Value {
                 "reason": action.reason,
                 "id": action.id,
                 "create_first": action.create_first,
+                "keeps_old": action.keeps_old,
                 "changes": action.changes,
             })
         })

@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::{changes, plural, style, value};
-use crate::plan::{Action, After, Mode, Plan, Summary, Verb};
+use crate::plan::{Action, After, Drift, Mode, Plan, Summary, Verb};
 
 /// A whole plan.
 pub fn plan(plan: &Plan) -> String {
-    let mut text = drift(plan);
+    let mut text = drift(&plan.drift);
     resources(plan, &mut text);
     outputs(plan, &mut text);
     if plan.actions.iter().any(|a| a.changes.iter().any(|c| matches!(c.after, After::Unknown { .. }))) {
@@ -52,13 +52,13 @@ pub fn summary(plan: &Plan) -> String {
 }
 
 /// What somebody changed behind the tool's back, apart from what the stack changes.
-pub fn drift(plan: &Plan) -> String {
+pub fn drift(drift: &[Drift]) -> String {
     let mut text = String::new();
-    if plan.drift.is_empty() {
+    if drift.is_empty() {
         return text;
     }
     let _ = writeln!(text, "{}", style::strong("Changed outside of this tool since the last apply:"));
-    for drift in &plan.drift {
+    for drift in drift {
         if drift.gone {
             let _ = writeln!(text, "  {} {}  {}", style::bad("!"), drift.address, style::paint(style::BAD, "is gone"));
             continue;

@@ -8,15 +8,16 @@ impl Planner<'_, '_> {
         let Some(state) = self.inputs.state else { return };
         let destroy = self.inputs.mode == Mode::Destroy;
         for old in state.deposed.iter().filter(|old| is_selected(&old.address)) {
-            if self.taken_back.get(&old.address).is_some_and(|id| *id == old.entry.id) {
-                continue;
+            let is_wanted = |id: &str| id == old.entry.id;
+            let existing = self.inputs.graph.get(&old.address).and_then(|resource| resource.existing.as_deref());
+            if !self.taken_back.get(&old.address).copied().is_some_and(is_wanted) && !existing.is_some_and(is_wanted) {
+                self.deletion(&old.address, &old.entry, self.seen_aside(old), "a replacement left it behind", true);
             }
-            self.deletion(&old.address, &old.entry, self.seen_aside(old), "a replacement left it behind", true);
         }
-        for address in self.taken_back.keys().copied().collect::<Vec<_>>() {
+        for (address, reason) in std::mem::take(&mut self.makes_way) {
             let Some(entry) = state.resources.get(address) else { continue };
             let seen = self.inputs.observed.and_then(|observed| observed.resources.get(address));
-            self.deletion(address, entry, seen, "what it had replaced takes its place back", true);
+            self.deletion(address, entry, seen, &reason, true);
         }
         let graph = self.inputs.graph;
         let goes = |address: &&Address| is_selected(address) && (destroy || graph.get(address).is_none());
@@ -60,6 +61,8 @@ impl Planner<'_, '_> {
             unfinished: false,
             deposed,
             taken_back: false,
+            keeps_old: false,
+            read_only: false,
             in_step: false,
             protect: false,
             depends_on: Vec::new(),

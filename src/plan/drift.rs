@@ -1,0 +1,29 @@
+//! Drift: what the cloud says differently from the state, whatever the stack says.
+
+use super::{Drift, Observations, Seen, diff};
+use crate::graph::{Attributes, KindSpec};
+use crate::state::State;
+
+/// What differs between the state and what was observed, in the order of the addresses. What is only read, what was left
+/// half made and what is about to be deleted cannot drift.
+pub fn drift<'a>(state: &State, observed: &Observations, specs: &dyn Fn(&str) -> Option<&'a KindSpec>) -> Vec<Drift> {
+    let mut out = Vec::new();
+    for (address, entry) in state.resources.iter().filter(|(_, entry)| !entry.read_only) {
+        let Some(spec) = specs(address.kind()) else { continue };
+        match observed.resources.get(address) {
+            Some(Seen::Gone) => out.push(Drift { address: address.clone(), gone: true, changes: Vec::new() }),
+            Some(Seen::Present(seen)) if entry.complete => {
+                if seen.attributes.iter().all(|(name, value)| diff::is_as_known(spec, entry, name, value)) {
+                    continue;
+                }
+                let current = diff::current(spec, &entry.attributes, Some(&seen.attributes), &Attributes::new());
+                let changes = diff::drift(spec, &entry.attributes, &current);
+                if !changes.is_empty() {
+                    out.push(Drift { address: address.clone(), gone: false, changes });
+                }
+            }
+            _ => {}
+        }
+    }
+    out
+}
