@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use super::approve::approve;
 use super::failure::{Failure, Outcome};
 use super::interrupt;
-use super::options::{PlanOptions, StackOptions};
+use super::options::{LockOptions, PlanOptions, StackOptions};
 use super::progress::Progress;
 use super::render::{self, style};
 use super::session::Session;
 use crate::apply::{Execution, Options, Stop, execute};
 use crate::plan::{Mode, Plan};
-use crate::state::Writer;
+use crate::state::{End, Writer};
 
 /// Plans, asks, and applies
 #[derive(Debug, clap::Args)]
@@ -51,12 +51,15 @@ pub struct RunOptions {
     /// How many calls may be under way at once
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub slots: u16,
+
+    #[command(flatten)]
+    pub lock: LockOptions,
 }
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
     let session = Session::open(&args.stack).await?;
-    let writer = session.lock("apply").await?;
+    let writer = session.lock("apply", &args.run.lock).await?;
     let plan = match &args.plan {
         None => session.plan(Some(writer.state()), Mode::Apply, &args.how).await?,
         Some(path) => {
@@ -109,7 +112,11 @@ pub async fn carry_out(
     .await?;
     progress.end();
     let interrupted = *stop.borrow() != Stop::No;
-    let state = writer.close()?;
+    let left = report.skipped.len() + report.left.len();
+    let state = writer.end(match report.is_complete() {
+        true => End::Done,
+        false => End::Incomplete { failed: report.failed.len(), left },
+    })?;
     if how.json {
         outln!("{}", render::json::report(&report));
     } else {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::failure::{Failure, Outcome};
-use super::options::StackOptions;
+use super::options::{LockOptions, StackOptions};
 use super::render::style;
 use super::session::Session;
 use crate::cloud::{Cloud, Known};
@@ -25,6 +25,9 @@ pub struct Args {
 
     /// Its id in the cloud
     id: String,
+
+    #[command(flatten)]
+    lock: LockOptions,
 }
 
 /// Runs the verb.
@@ -38,7 +41,7 @@ pub async fn run(args: &Args) -> Outcome {
             address.name()
         )));
     };
-    let mut writer = session.lock("import").await?;
+    let mut writer = session.lock("import", &args.lock).await?;
     if let Some(entry) = writer.state().resources.get(&address) {
         return Err(Failure::new(format!("`{address}` is in the state already, as {}", entry.id))
             .help(format!("`cofferdam state rm {} {address}` lets the state forget it", args.stack.stack)));

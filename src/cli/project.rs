@@ -8,7 +8,7 @@ use super::options::StackOptions;
 use crate::graph::Attributes;
 use crate::kinds::Registry;
 use crate::stack::{self, Stack};
-use crate::state::Store;
+use crate::state::{Directories, Store};
 
 /// Loads the stack that the options name.
 ///
@@ -74,22 +74,16 @@ fn stack_names() -> Vec<String> {
 
 /// The outputs of another stack, from its state in the same cloud: of the same environment where it has one, else of none.
 fn outputs_of(options: &StackOptions, name: &str) -> Result<Attributes, String> {
-    let with_env = options.env.as_ref().map(|env| format!("{name}@{env}"));
-    for folder in with_env.into_iter().chain([name.to_owned()]) {
-        let folder = options.state.join(folder);
-        let prefix = format!("{}-", options.cloud.as_str());
-        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
-        let states: Vec<PathBuf> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(&prefix)))
-            .collect();
-        match states.as_slice() {
+    let home = Directories::new(&options.state);
+    for env in options.env.as_deref().map(Some).into_iter().chain([None]) {
+        let stores = Store::all(&home, name, env, options.cloud.as_str()).map_err(|e| e.to_string())?;
+        match stores.as_slice() {
             [] => {}
             [one] => {
-                let state = Store::at(one).read().map_err(|e| e.to_string())?;
+                let state = one.read().map_err(|e| e.to_string())?;
                 return Ok(state.map(|state| state.outputs.into_iter().collect()).unwrap_or_default());
             }
-            _ => return Err(format!("it has states in several accounts or regions under {}", folder.display())),
+            _ => return Err("it has states in several accounts or regions".to_owned()),
         }
     }
     Err(format!("it was not applied to the {} cloud yet", options.cloud.as_str()))

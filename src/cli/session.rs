@@ -1,9 +1,10 @@
 //! A session: one stack, the cloud it is in, and its state.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::failure::Failure;
-use super::options::{CloudName, PlanOptions, StackOptions};
+use super::options::{CloudName, LockOptions, PlanOptions, StackOptions};
 use super::{project, render};
 use crate::apply;
 use crate::aws::{Aws, Connect};
@@ -13,7 +14,10 @@ use crate::kinds::{AwsCloud, Registry};
 use crate::local::Local;
 use crate::plan::{self, Inputs, Mode, Observations, Plan};
 use crate::stack::Stack;
-use crate::state::{Holder, Memory, Record, State, Store, Writer};
+use crate::state::{Directories, Holder, Home, Memory, Record, State, StateError, Store, Writer};
+
+/// How often it is seen again whether a lock is free.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// One stack, in one cloud.
 pub struct Session {
@@ -56,16 +60,11 @@ impl Session {
         };
         let aws = Aws::connect(&how, &stack.name, stack.env.as_deref()).await?;
         let account = aws.scope.account.clone().unwrap_or_default();
-        let store = Store::new(
-            &options.state,
-            &stack.name,
-            stack.env.as_deref(),
-            options.cloud.as_str(),
-            &account,
-            &stack.region,
-        );
+        let home = Directories::new(&options.state);
+        let store =
+            Store::of(&home, &stack.name, stack.env.as_deref(), options.cloud.as_str(), &account, &stack.region);
         if options.cloud == CloudName::Aws && !options.new_account {
-            elsewhere(&store, &account, &stack.region)?;
+            elsewhere(&home, &stack, &store, &account)?;
         }
         Ok(Self { stack, cloud: AwsCloud::new(aws), store, name: options.cloud, instance })
     }
@@ -106,12 +105,13 @@ impl Session {
         Ok(Some(ledger.into_state()))
     }
 
-    /// Opens the state for writing and settles what earlier runs left unresolved, saying so.
+    /// Opens the state for writing and settles what earlier runs left unresolved, saying so. Where somebody else writes,
+    /// waits as long as asked to.
     ///
     /// # Errors
     /// Where somebody else holds the lock, or the cloud does not answer.
-    pub async fn lock(&self, verb: &str) -> Result<Writer, Failure> {
-        let mut writer = self.store.open(&holder(verb), || self.fresh())?;
+    pub async fn lock(&self, verb: &str, wait: &LockOptions) -> Result<Writer, Failure> {
+        let mut writer = self.open_waiting(verb, wait).await?;
         if self.is_bygone(writer.state()) {
             errln!("{}", render::style::note(BYGONE));
             bygone(writer.state()).into_iter().for_each(|record| writer.note(record));
@@ -123,6 +123,37 @@ impl Session {
         self.moves(writer.state()).into_iter().for_each(|record| writer.note(record));
         writer.sync()?;
         Ok(writer)
+    }
+
+    async fn open_waiting(&self, verb: &str, wait: &LockOptions) -> Result<Writer, StateError> {
+        let began = Instant::now();
+        let mut told = None;
+        loop {
+            let (holder, dead_in, error) = match self.store.open(&holder(verb), || self.fresh()) {
+                Err(StateError::Locked { holder, dead_in }) => {
+                    (holder.clone(), dead_in, StateError::Locked { holder, dead_in })
+                }
+                other => return other,
+            };
+            // Whoever seems to be dead is waited for in any case: its lock is free soon.
+            let patience = wait.lock_wait.saturating_sub(began.elapsed()).max(dead_in.unwrap_or_default());
+            if patience.is_zero() {
+                return Err(error);
+            }
+            if told.as_ref() != Some(&holder) {
+                let who = holder.sentence();
+                let line = match dead_in {
+                    Some(rest) => {
+                        let rest = render::duration(rest);
+                        format!("{who}, and gives no sign of life; if that stays so, its lock is taken over in {rest}")
+                    }
+                    None => format!("{who}; waiting at most {}", render::duration(wait.lock_wait)),
+                };
+                errln!("{}", render::style::note(&line));
+                told = Some(holder);
+            }
+            tokio::time::sleep(patience.min(LOOK_AGAIN)).await;
+        }
     }
 
     /// The moves that the stack asks for and the state has not made yet.
@@ -171,16 +202,16 @@ impl Session {
 }
 
 /// Refuses to begin a stack anew that stands in another account or region: most likely the credentials are the wrong ones.
-fn elsewhere(store: &Store, account: &str, region: &str) -> Result<(), Failure> {
+fn elsewhere(home: &dyn Home, stack: &Stack, store: &Store, account: &str) -> Result<(), Failure> {
     if store.read()?.is_some() {
         return Ok(());
     }
-    for other in store.siblings() {
+    for other in Store::all(home, &stack.name, stack.env.as_deref(), CloudName::Aws.as_str())? {
         let Some(state) = other.read()?.filter(|state| !state.is_empty()) else { continue };
         let there = format!("account {} in {}", state.account, state.region);
+        let here = format!("account {account} in {}", stack.region);
         return Err(Failure::new(format!(
-            "this stack stands in {there}, and the credentials and the region now are those of account {account} in \
-             {region}"
+            "this stack stands in {there}, and the credentials and the region now are those of {here}"
         ))
         .help(format!("use those of {there}; or give --new-account to have the stack here as well")));
     }

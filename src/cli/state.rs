@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::failure::{Failure, Outcome};
-use super::options::StackOptions;
+use super::options::{LockOptions, StackOptions};
 use super::render::{self, plural, style};
 use super::session::Session;
 use crate::graph::Address;
@@ -49,6 +49,9 @@ enum Verb {
 
         /// Its address from now on
         to: String,
+
+        #[command(flatten)]
+        lock: LockOptions,
     },
     /// Lets the state forget a resource; it stays in the cloud
     #[command(after_help = "\
@@ -62,6 +65,9 @@ Examples:
         /// Its address, or a construct's: all that the state holds there, replaced ones too. Or its id: that one alone
         #[arg(required = true)]
         addresses: Vec<String>,
+
+        #[command(flatten)]
+        lock: LockOptions,
     },
 }
 
@@ -70,8 +76,8 @@ pub async fn run(args: &Args) -> Outcome {
     match &args.verb {
         Verb::List { stack, address } => list(stack, address.as_deref()).await,
         Verb::Show { stack, address } => show(stack, address).await,
-        Verb::Mv { stack, from, to } => mv(stack, from, to).await,
-        Verb::Rm { stack, addresses } => rm(stack, addresses).await,
+        Verb::Mv { stack, from, to, lock } => mv(stack, from, to, lock).await,
+        Verb::Rm { stack, addresses, lock } => rm(stack, addresses, lock).await,
     }
 }
 
@@ -98,11 +104,11 @@ async fn show(stack: &StackOptions, address: &str) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn mv(stack: &StackOptions, from: &str, to: &str) -> Outcome {
+async fn mv(stack: &StackOptions, from: &str, to: &str, wait: &LockOptions) -> Outcome {
     let parse = |text: &str| Address::parse(text).map_err(|e| Failure::new(e.to_string()));
     let (source, target) = (parse(from)?, parse(to)?);
     let session = Session::open(stack).await?;
-    let mut writer = session.lock("state mv").await?;
+    let mut writer = session.lock("state mv", wait).await?;
     let moves = moves(writer.state(), &source, &target)?;
     for (from, to) in &moves {
         if writer.state().resources.contains_key(to) {
@@ -135,9 +141,9 @@ fn moves(state: &State, from: &Address, to: &Address) -> Result<Vec<(Address, Ad
     if below.is_empty() { Err(missing(Some(state), from.as_str())) } else { Ok(below) }
 }
 
-async fn rm(stack: &StackOptions, targets: &[String]) -> Outcome {
+async fn rm(stack: &StackOptions, targets: &[String], wait: &LockOptions) -> Outcome {
     let session = Session::open(stack).await?;
-    let mut writer = session.lock("state rm").await?;
+    let mut writer = session.lock("state rm", wait).await?;
     let mut removed = Vec::new();
     for target in targets {
         let state = writer.state();

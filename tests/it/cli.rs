@@ -96,6 +96,12 @@ fn help_of_each_verb() {
         "state show",
         "state mv",
         "state rm",
+        "history",
+        "history show",
+        "history restore",
+        "lock",
+        "lock show",
+        "lock break",
         "import",
         "schema",
         "cloud",
@@ -112,7 +118,7 @@ fn help_of_each_verb() {
 #[test]
 fn wrong_usage() {
     let folder = tempfile::tempdir().expect("a folder");
-    let wrong: [&[&str]; 12] = [
+    let wrong: [&[&str]; 15] = [
         &[],
         &["aply", "ecs-poc"],
         &["plan"],
@@ -122,6 +128,9 @@ fn wrong_usage() {
         &["plan", "ecs-poc", "--refresh", "perhaps"],
         &["apply", "ecs-poc", "--plan", "a.plan", "--target", "vpc.main"],
         &["apply", "ecs-poc", "--slots", "0"],
+        &["apply", "ecs-poc", "--lock-wait", "10"],
+        &["history"],
+        &["history", "show", "ecs-poc"],
         &["state", "rm", "ecs-poc"],
         &["import", "ecs-poc", "vpc.main"],
         &["graph", "ecs-poc", "--format", "svg"],
