@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::failure::Failure;
 use super::options::{CloudName, PlanOptions, StackOptions};
+use super::project::Standing;
 use super::{project, render};
 use crate::apply;
 use crate::aws::{Aws, Connect};
@@ -12,13 +13,16 @@ use crate::graph::Graph;
 use crate::kinds::{AwsCloud, Registry};
 use crate::local::Local;
 use crate::plan::{self, Inputs, Mode, Observations, Plan};
-use crate::stack::Stack;
+use crate::stack::{Head, Moved, Stack};
 use crate::state::{Holder, Memory, Record, State, Store, Writer};
 
 /// One stack, in one cloud.
 pub struct Session {
-    /// The stack.
-    pub stack: Stack,
+    /// What the stack consists of; empty where only its state is worked on.
+    pub graph: Graph,
+    /// A digest over all that the stack was read from.
+    pub inputs_digest: String,
+    moved: Vec<Moved>,
     /// The cloud.
     pub cloud: AwsCloud,
     /// Where its state lives.
@@ -46,28 +50,55 @@ impl Session {
     /// # Errors
     /// What is wrong in the stack, or why the cloud does not answer.
     pub async fn open(options: &StackOptions) -> Result<Self, Failure> {
-        let stack = project::load(options, &Registry::new())?;
+        let registry = Registry::new();
+        // What is wrong in the stack is told before any cloud is asked.
+        let offline = project::load(options, &registry, &Standing::default())?;
+        let mut session = Self::connect(options, Head::of(&offline)).await?;
+        let account = session.cloud.scope().account.clone();
+        let standing = Standing { account, instance: session.instance.clone() };
+        let stack = if offline.other_stacks { project::load(options, &registry, &standing)? } else { offline };
+        let Stack { graph, inputs_digest, moved, warnings, .. } = stack;
+        warnings.iter().for_each(|warning| errln!("{}", render::style::note(&warning.message)));
+        session.graph = graph;
+        session.inputs_digest = inputs_digest;
+        session.moved = moved;
+        Ok(session)
+    }
+
+    /// Connects to the stack's cloud to work on its state alone: of the stack itself no more is read than which one it is,
+    /// so that a variable without a value or a file that is gone stands in nobody's way. Where there is no stack file any
+    /// more, what its state says of it is enough.
+    ///
+    /// # Errors
+    /// Where it cannot be told which stack is meant, or why the cloud does not answer.
+    pub async fn open_state(options: &StackOptions) -> Result<Self, Failure> {
+        Self::connect(options, project::head(options)?).await
+    }
+
+    async fn connect(options: &StackOptions, head: Head) -> Result<Self, Failure> {
         let (how, instance) = match options.cloud {
-            CloudName::Aws => (Connect { region: stack.region.clone(), ..Connect::default() }, None),
+            CloudName::Aws => (Connect { region: head.region.clone(), ..Connect::default() }, None),
             CloudName::Local => {
                 let endpoints = local(&options.state)?.up(&|line| errln!("{line}")).await?;
-                (endpoints.connect(&stack.region), Some(endpoints.instance))
+                (endpoints.connect(&head.region), Some(endpoints.instance))
             }
         };
-        let aws = Aws::connect(&how, &stack.name, stack.env.as_deref()).await?;
+        let aws = Aws::connect(&how, &head.name, head.env.as_deref()).await?;
         let account = aws.scope.account.clone().unwrap_or_default();
-        let store = Store::new(
-            &options.state,
-            &stack.name,
-            stack.env.as_deref(),
-            options.cloud.as_str(),
-            &account,
-            &stack.region,
-        );
+        let cloud = options.cloud.as_str();
+        let store = Store::new(&options.state, &head.name, head.env.as_deref(), cloud, &account, &head.region);
         if options.cloud == CloudName::Aws && !options.new_account {
-            elsewhere(&store, &account, &stack.region)?;
+            elsewhere(&store, &account, &head.region)?;
         }
-        Ok(Self { stack, cloud: AwsCloud::new(aws), store, name: options.cloud, instance })
+        Ok(Self {
+            graph: Graph::default(),
+            inputs_digest: String::new(),
+            moved: Vec::new(),
+            cloud: AwsCloud::new(aws),
+            store,
+            name: options.cloud,
+            instance,
+        })
     }
 
     /// The line that says what is worked on.
@@ -127,11 +158,14 @@ impl Session {
 
     /// The moves that the stack asks for and the state has not made yet.
     fn moves(&self, state: &State) -> Vec<Record> {
-        let moved = self.stack.moved.iter().map(|moved| (moved.from.clone(), moved.to.clone()));
-        moved
-            .filter(|(from, to)| state.resources.contains_key(from) && !state.resources.contains_key(to))
-            .map(|(from, to)| Record::Move { from, to })
-            .collect()
+        let moved: Vec<_> = self.moved.iter().map(|moved| (&moved.from, &moved.to)).collect();
+        let moves = plan::moves(state, &moved);
+        for record in &moves {
+            if let Record::Move { from, to } = record {
+                errln!("{}", render::style::note(&format!("{from} is {to} from now on")));
+            }
+        }
+        moves
     }
 
     /// Reads the cloud where asked to, and plans.
@@ -140,7 +174,7 @@ impl Session {
     /// Where the cloud does not answer, or there can be no plan.
     pub async fn plan(&self, state: Option<&State>, mode: Mode, how: &PlanOptions) -> Result<Plan, Failure> {
         let nothing = Graph::default();
-        let graph = if mode == Mode::Apply { &self.stack.graph } else { &nothing };
+        let graph = if mode == Mode::Apply { &self.graph } else { &nothing };
         let observed = if how.refresh { Some(self.refresh(graph, state).await?) } else { None };
         let specs = |kind: &str| self.cloud.spec(kind);
         Ok(plan::plan(&Inputs {
@@ -150,7 +184,7 @@ impl Session {
             specs: &specs,
             scope: self.cloud.scope(),
             cloud: self.name.as_str(),
-            inputs_digest: &self.stack.inputs_digest,
+            inputs_digest: &self.inputs_digest,
             mode,
             targets: &how.targets,
             replace: &how.replace,
