@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::approve::approve;
 use super::failure::{Failure, Outcome};
 use super::interrupt;
-use super::options::{LockOptions, PlanOptions, StackOptions};
+use super::options::{CloudName, LockOptions, PlanOptions, StackOptions};
 use super::progress::Progress;
 use super::render::{self, style};
 use super::session::Session;
@@ -58,15 +58,20 @@ pub struct RunOptions {
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
-    let session = Session::open(&args.stack).await?;
+    let saved = args.plan.as_deref().map(Plan::load).transpose()?;
+    let destroys = saved.as_ref().is_some_and(|plan| plan.mode == Mode::Destroy);
+    // What is deleted follows from the state alone.
+    let session = match destroys {
+        true => Session::open_state(&args.stack).await?,
+        false => Session::open(&args.stack).await?,
+    };
     let writer = session.lock("apply", &args.run.lock).await?;
-    let plan = match &args.plan {
+    let plan = match saved {
         None => session.plan(Some(writer.state()), Mode::Apply, &args.how).await?,
-        Some(path) => {
-            let plan = Plan::load(path)?;
+        Some(plan) => {
             let scope = crate::cloud::Cloud::scope(&session.cloud);
             plan.fits(writer.state(), args.stack.cloud.as_str(), scope.account.as_deref(), &scope.region)?;
-            if plan.inputs_digest != session.stack.inputs_digest {
+            if !destroys && plan.inputs_digest != session.inputs_digest {
                 return Err(Failure::new("the stack has changed since the plan was made")
                     .help("plan again, look at it, and apply the new plan"));
             }
@@ -95,7 +100,9 @@ pub async fn carry_out(
         out!("{}", render::plan::plan(plan));
     }
     let question = format!("{} this?", if verb == "apply" { "Apply" } else { "Destroy" });
-    if plan.has_changes() && !approve(&question, how.yes || approved, session.name)? {
+    // What is made in the local cloud costs nothing and hurts nobody; what is deleted there may still be missed.
+    let is_trial = verb == "apply" && session.name == CloudName::Local;
+    if plan.has_changes() && !approve(&question, how.yes || approved || is_trial)? {
         writer.close()?;
         return Err(Failure::new("not approved; nothing was changed"));
     }

@@ -104,7 +104,7 @@ pub async fn run(args: &Args) -> Outcome {
 }
 
 async fn list(stack: &StackOptions, json: bool) -> Outcome {
-    let session = Session::open(stack).await?;
+    let session = Session::open_state(stack).await?;
     let runs = session.store.runs()?;
     if json {
         let all: Vec<_> = runs.iter().rev().map(|(number, run)| render::json::run(*number, run)).collect();
@@ -119,7 +119,7 @@ async fn list(stack: &StackOptions, json: bool) -> Outcome {
 }
 
 async fn show(stack: &StackOptions, number: u64, json: bool) -> Outcome {
-    let session = Session::open(stack).await?;
+    let session = Session::open_state(stack).await?;
     let snapshot = session.store.run(number)?;
     let Some(run) = &snapshot.run else {
         return Err(Failure::new(format!("no run left state {number}: it is the beginning"))
@@ -135,7 +135,7 @@ async fn show(stack: &StackOptions, number: u64, json: bool) -> Outcome {
 }
 
 async fn restore(stack: &StackOptions, number: u64, lock: &LockOptions) -> Outcome {
-    let session = Session::open(stack).await?;
+    let session = Session::open_state(stack).await?;
     let wanted = session.store.run(number)?;
     let mut writer = session.lock(&format!("history restore {number}"), lock).await?;
     let changes = changes(writer.state(), &wanted.state);

@@ -48,7 +48,7 @@ pub async fn run(args: &Args) -> Outcome {
 }
 
 async fn show(stack: &StackOptions, json: bool) -> Outcome {
-    let session = Session::open(stack).await?;
+    let session = Session::open_state(stack).await?;
     let holder = session.store.holder()?;
     if json {
         let holder = holder.as_ref().map(|(holder, _)| holder);
@@ -69,7 +69,7 @@ async fn show(stack: &StackOptions, json: bool) -> Outcome {
 }
 
 async fn break_lock(stack: &StackOptions) -> Outcome {
-    let session = Session::open(stack).await?;
+    let session = Session::open_state(stack).await?;
     let Some((holder, _)) = session.store.holder()? else {
         return Err(Failure::new("nobody holds the lock").help("run what you wanted to run"));
     };

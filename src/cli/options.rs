@@ -1,6 +1,6 @@
 //! Options that several verbs share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -71,6 +71,23 @@ pub struct StackOptions {
     /// Begin anew in this account and region, although the stack stands in others already
     #[arg(long)]
     pub new_account: bool,
+}
+
+impl StackOptions {
+    /// A further command on the same stack, to suggest: `verb` with the stack and what it takes to mean the same one.
+    pub fn command(&self, verb: &str) -> String {
+        let mut text = format!("cofferdam {verb} {}", self.stack);
+        if let Some(env) = &self.env {
+            text.push_str(&format!(" --env {env}"));
+        }
+        if self.cloud != CloudName::Local {
+            text.push_str(&format!(" --cloud {}", self.cloud.as_str()));
+        }
+        if self.state != Path::new("state") {
+            text.push_str(&format!(" --state {}", self.state.display()));
+        }
+        text
+    }
 }
 
 /// What is done where somebody else holds the state's lock.

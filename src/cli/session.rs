@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::failure::Failure;
 use super::options::{CloudName, LockOptions, PlanOptions, StackOptions};
+use super::project::Standing;
 use super::{project, render};
 use crate::apply;
 use crate::aws::{Aws, Connect};
@@ -13,7 +14,7 @@ use crate::graph::Graph;
 use crate::kinds::{AwsCloud, Registry};
 use crate::local::Local;
 use crate::plan::{self, Inputs, Mode, Observations, Plan};
-use crate::stack::Stack;
+use crate::stack::{Head, Moved, Stack};
 use crate::state::{Directories, Holder, Home, Memory, Record, State, StateError, Store, Writer};
 
 /// How often it is seen again whether a lock is free.
@@ -21,8 +22,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// One stack, in one cloud.
 pub struct Session {
-    /// The stack.
-    pub stack: Stack,
+    /// What the stack consists of; empty where only its state is worked on.
+    pub graph: Graph,
+    /// A digest over all that the stack was read from.
+    pub inputs_digest: String,
+    moved: Vec<Moved>,
     /// The cloud.
     pub cloud: AwsCloud,
     /// Where its state lives.
@@ -50,23 +54,56 @@ impl Session {
     /// # Errors
     /// What is wrong in the stack, or why the cloud does not answer.
     pub async fn open(options: &StackOptions) -> Result<Self, Failure> {
-        let stack = project::load(options, &Registry::new())?;
+        let registry = Registry::new();
+        // What is wrong in the stack is told before any cloud is asked.
+        let offline = project::load(options, &registry, &Standing::default())?;
+        let mut session = Self::connect(options, Head::of(&offline)).await?;
+        let account = session.cloud.scope().account.clone();
+        let standing = Standing { account, instance: session.instance.clone() };
+        let stack = if offline.other_stacks { project::load(options, &registry, &standing)? } else { offline };
+        let Stack { graph, inputs_digest, moved, warnings, .. } = stack;
+        warnings.iter().for_each(|warning| errln!("{}", render::style::note(&warning.message)));
+        session.graph = graph;
+        session.inputs_digest = inputs_digest;
+        session.moved = moved;
+        Ok(session)
+    }
+
+    /// Connects to the stack's cloud to work on its state alone: of the stack itself no more is read than which one it is,
+    /// so that a variable without a value or a file that is gone stands in nobody's way. Where there is no stack file any
+    /// more, what its state says of it is enough.
+    ///
+    /// # Errors
+    /// Where it cannot be told which stack is meant, or why the cloud does not answer.
+    pub async fn open_state(options: &StackOptions) -> Result<Self, Failure> {
+        Self::connect(options, project::head(options)?).await
+    }
+
+    async fn connect(options: &StackOptions, head: Head) -> Result<Self, Failure> {
         let (how, instance) = match options.cloud {
-            CloudName::Aws => (Connect { region: stack.region.clone(), ..Connect::default() }, None),
+            CloudName::Aws => (Connect { region: head.region.clone(), ..Connect::default() }, None),
             CloudName::Local => {
                 let endpoints = local(&options.state)?.up(&|line| errln!("{line}")).await?;
-                (endpoints.connect(&stack.region), Some(endpoints.instance))
+                (endpoints.connect(&head.region), Some(endpoints.instance))
             }
         };
-        let aws = Aws::connect(&how, &stack.name, stack.env.as_deref()).await?;
+        let aws = Aws::connect(&how, &head.name, head.env.as_deref()).await?;
         let account = aws.scope.account.clone().unwrap_or_default();
         let home = Directories::new(&options.state);
-        let store =
-            Store::of(&home, &stack.name, stack.env.as_deref(), options.cloud.as_str(), &account, &stack.region);
+        let cloud = options.cloud.as_str();
+        let store = Store::of(&home, &head.name, head.env.as_deref(), cloud, &account, &head.region);
         if options.cloud == CloudName::Aws && !options.new_account {
-            elsewhere(&home, &stack, &store, &account)?;
+            elsewhere(&home, &head, &store, &account)?;
         }
-        Ok(Self { stack, cloud: AwsCloud::new(aws), store, name: options.cloud, instance })
+        Ok(Self {
+            graph: Graph::default(),
+            inputs_digest: String::new(),
+            moved: Vec::new(),
+            cloud: AwsCloud::new(aws),
+            store,
+            name: options.cloud,
+            instance,
+        })
     }
 
     /// The line that says what is worked on.
@@ -158,11 +195,14 @@ impl Session {
 
     /// The moves that the stack asks for and the state has not made yet.
     fn moves(&self, state: &State) -> Vec<Record> {
-        let moved = self.stack.moved.iter().map(|moved| (moved.from.clone(), moved.to.clone()));
-        moved
-            .filter(|(from, to)| state.resources.contains_key(from) && !state.resources.contains_key(to))
-            .map(|(from, to)| Record::Move { from, to })
-            .collect()
+        let moved: Vec<_> = self.moved.iter().map(|moved| (&moved.from, &moved.to)).collect();
+        let moves = plan::moves(state, &moved);
+        for record in &moves {
+            if let Record::Move { from, to } = record {
+                errln!("{}", render::style::note(&format!("{from} is {to} from now on")));
+            }
+        }
+        moves
     }
 
     /// Reads the cloud where asked to, and plans.
@@ -171,7 +211,7 @@ impl Session {
     /// Where the cloud does not answer, or there can be no plan.
     pub async fn plan(&self, state: Option<&State>, mode: Mode, how: &PlanOptions) -> Result<Plan, Failure> {
         let nothing = Graph::default();
-        let graph = if mode == Mode::Apply { &self.stack.graph } else { &nothing };
+        let graph = if mode == Mode::Apply { &self.graph } else { &nothing };
         let observed = if how.refresh { Some(self.refresh(graph, state).await?) } else { None };
         let specs = |kind: &str| self.cloud.spec(kind);
         Ok(plan::plan(&Inputs {
@@ -181,7 +221,7 @@ impl Session {
             specs: &specs,
             scope: self.cloud.scope(),
             cloud: self.name.as_str(),
-            inputs_digest: &self.stack.inputs_digest,
+            inputs_digest: &self.inputs_digest,
             mode,
             targets: &how.targets,
             replace: &how.replace,
@@ -202,7 +242,7 @@ impl Session {
 }
 
 /// Refuses to begin a stack anew that stands in another account or region: most likely the credentials are the wrong ones.
-fn elsewhere(home: &dyn Home, stack: &Stack, store: &Store, account: &str) -> Result<(), Failure> {
+fn elsewhere(home: &dyn Home, stack: &Head, store: &Store, account: &str) -> Result<(), Failure> {
     if store.read()?.is_some() {
         return Ok(());
     }

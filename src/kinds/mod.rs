@@ -289,6 +289,7 @@ pub fn spec<A: Serialize + DeserializeOwned + JsonSchema>(name: &'static str, ti
         identity: Identity::TagOnCreate,
         naming: None,
         name_within: &[],
+        unique_by: &[],
         name_digests: &[],
         taggable: true,
         canonical: canonical::<A>,
