@@ -136,6 +136,8 @@ pub struct KindSpec {
     /// Attributes that force replacement and of which, where they are given, a made name bears a digest: predecessor
     /// and successor then stand side by side under names of their own.
     pub name_digests: &'static [&'static str],
+    /// Whether the account has it once for all regions: the stack's region then belongs to its ownership tags.
+    pub account_wide: bool,
     /// Whether it carries tags, in the attribute `tags`.
     pub taggable: bool,
     /// Fills defaults and puts attributes into their canonical form, so that equal things compare equal. Takes and

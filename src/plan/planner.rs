@@ -261,13 +261,13 @@ impl<'a> Planner<'a, '_> {
                 }
             })
         };
-        let aside = &self.inputs.state?.deposed;
+        let aside = self.inputs.state?.deposed.at(address);
         if aside.is_empty() || standing.is_some_and(is_named_so) {
             return None;
         }
         aside
             .iter()
-            .filter(|old| old.address == *address && is_named_so(&old.entry))
+            .filter(|old| is_named_so(&old.entry))
             .rfind(|old| !matches!(self.seen_aside(old), Some(Seen::Gone)))
     }
 

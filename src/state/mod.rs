@@ -1,6 +1,7 @@
 //! State: what the tool made, where it is, and what it was about to do. A snapshot, a journal, a lock and a history in
 //! one place for each stack, environment, cloud, account and region.
 
+mod deposed;
 mod directory;
 mod error;
 mod history;
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, btree_map};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use deposed::{Aside, Deposed};
 pub use directory::{Directories, Directory};
 pub use error::StateError;
 pub use history::{Change, End, Run, What, changes};
@@ -70,15 +72,6 @@ fn is_true(value: &bool) -> bool {
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_false(value: &bool) -> bool {
     !*value
-}
-
-/// A resource that was replaced and still has to be deleted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Deposed {
-    /// The address that its successor has now.
-    pub address: Address,
-    /// What it was.
-    pub entry: Entry,
 }
 
 /// What a mutating call is about to do.
@@ -222,8 +215,8 @@ pub struct State {
     /// What exists.
     pub resources: BTreeMap<Address, Entry>,
     /// What was replaced and is to be deleted.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub deposed: Vec<Deposed>,
+    #[serde(default, skip_serializing_if = "Aside::is_empty")]
+    pub deposed: Aside,
     /// The stack's outputs when it was last applied.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, Value>,
@@ -245,7 +238,7 @@ impl State {
             region: region.to_owned(),
             instance: None,
             resources: BTreeMap::new(),
-            deposed: Vec::new(),
+            deposed: Aside::default(),
             outputs: BTreeMap::new(),
             unresolved: Vec::new(),
         }
@@ -265,7 +258,7 @@ impl State {
     /// Puts a resource in its place. What the tool made and what stood there so far stays known: it moves aside until it
     /// is deleted. What takes its place back is aside no longer.
     fn place(&mut self, address: Address, entry: Entry) {
-        self.deposed.retain(|old| old.entry.id != entry.id || old.address != address);
+        self.deposed.remove(&address, &entry.id);
         match self.resources.entry(address) {
             btree_map::Entry::Occupied(mut place) => {
                 let address = place.key().clone();
@@ -280,8 +273,8 @@ impl State {
 
     /// What is known of the resource with this id, whether it stands at its address or was replaced there.
     pub fn entry(&self, address: &Address, id: &str) -> Option<&Entry> {
-        let replaced = || self.deposed.iter().filter(|old| old.address == *address).map(|old| &old.entry);
-        self.resources.get(address).into_iter().chain(replaced()).find(|entry| entry.id == id)
+        let replaced = self.deposed.at(address).iter().map(|old| &old.entry);
+        self.resources.get(address).into_iter().chain(replaced).find(|entry| entry.id == id)
     }
 
     /// Everything that the state holds of the cloud, at its address or replaced there.
@@ -319,15 +312,14 @@ impl State {
                 if self.resources.get(&address).is_some_and(|entry| entry.id == id) {
                     self.resources.remove(&address);
                 }
-                self.deposed.retain(|old| old.address != address || old.entry.id != id);
+                self.deposed.remove(&address, &id);
             }
             Record::Move { from, to } => {
                 if let Some(entry) = self.resources.remove(&from) {
                     self.place(to.clone(), entry);
                 }
-                self.deposed.iter_mut().filter(|old| old.address == from).for_each(|old| old.address = to.clone());
-                let deposed = self.deposed.iter_mut().map(|old| &mut old.entry);
-                let entries = self.resources.values_mut().chain(deposed);
+                self.deposed.rename(&from, &to);
+                let entries = self.resources.values_mut().chain(self.deposed.entries_mut());
                 entries.flat_map(|e| &mut e.depends_on).filter(|a| **a == from).for_each(|a| *a = to.clone());
             }
             Record::Outputs { outputs } => self.outputs = outputs,

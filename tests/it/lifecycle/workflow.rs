@@ -471,3 +471,30 @@ async fn what_somebody_deleted_is_made_again() {
     project.plan_is_empty("making it again");
     project.succeeds(&["destroy", "--yes"]);
 }
+
+#[tokio::test]
+async fn a_second_region_does_not_take_over_what_the_account_has_once() {
+    let blocks = "\n[role.web]\nservice = \"ec2.amazonaws.com\"\n\n[instance_profile.web]\nrole = \"web\"\n\n[policy.pull]\n\
+        document = { Version = \"2012-10-17\", Statement = [{ Effect = \"Allow\", Action = \"ecr:BatchGetImage\", Resource = \"*\" }] }\n";
+    for emulator in [Emulator::Moto, Emulator::Ministack] {
+        let project = Project::new(emulator, blocks);
+        let name = project.name.clone();
+        let second = format!("name = \"{name}\"\nregion = \"eu-west-1\"\n{blocks}");
+        std::fs::write(project.path("second.toml"), second).expect("it is written");
+        let run = |arguments: &[&str]| project.command().args(arguments).output().expect("it runs");
+        project.succeeds(&["apply", "--yes"]);
+        let refused = run(&["apply", "second.toml", "--cloud", "aws", "--yes", "--new-account"]);
+        assert_eq!(refused.status.code(), Some(1));
+        let told = text(&refused.stdout).replace(&name, "NAME");
+        for kind in ["role", "policy"] {
+            let help = format!(
+                "this stack has it in eu-west-2, and the account has it once for all regions: set a `name` of its own on {kind}."
+            );
+            assert!(told.contains(&help), "{told}");
+        }
+        let destroyed = run(&["destroy", "second.toml", "--cloud", "aws", "--yes"]);
+        assert!(destroyed.status.success(), "{}", text(&destroyed.stderr));
+        project.plan_is_empty("the other region came and went");
+        project.succeeds(&["destroy", "--yes"]);
+    }
+}
