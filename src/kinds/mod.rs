@@ -10,6 +10,7 @@ mod dns_values;
 pub mod document;
 pub mod ec2;
 mod ecs;
+mod ecs_service;
 mod elastic_ip;
 mod flow_log;
 mod hosted_zone;
@@ -28,6 +29,7 @@ mod route_table;
 mod rules;
 mod security_group;
 mod subnet;
+mod task_definition;
 mod trust;
 mod vpc;
 mod vpc_endpoint;
@@ -132,6 +134,7 @@ fn all() -> Vec<Box<dyn Kind>> {
         Box::new(cluster::ClusterKind),
         Box::new(cluster_capacity::ClusterCapacityKind),
         Box::new(dns_record::DnsRecordKind::default()),
+        Box::new(ecs_service::EcsServiceKind::default()),
         Box::new(elastic_ip::ElasticIpKind),
         Box::new(flow_log::FlowLogKind),
         Box::new(hosted_zone::HostedZoneKind::default()),
@@ -147,6 +150,7 @@ fn all() -> Vec<Box<dyn Kind>> {
         Box::new(route_table::RouteTableKind),
         Box::new(security_group::SecurityGroupKind),
         Box::new(subnet::SubnetKind),
+        Box::new(task_definition::TaskDefinitionKind),
         Box::new(vpc::VpcKind),
         Box::new(vpc_endpoint::VpcEndpointKind),
         Box::new(zones::ZonesKind),
