@@ -297,7 +297,8 @@ impl Kind for TaskDefinitionKind {
     async fn update(&self, aws: &Aws, request: &UpdateRequest) -> Result<(), CloudError> {
         let definition: TaskDefinition = typed(&request.after)?;
         let newest = revisions::describe(aws, &request.id).await?;
-        let is_current = newest.as_ref().is_some_and(|(revision, tags)| revisions::is(revision, tags, aws, &definition));
+        let is_current =
+            newest.as_ref().is_some_and(|(revision, tags)| revisions::is(revision, tags, aws, &definition));
         if is_current {
             let arn = newest.as_ref().and_then(|(revision, _)| revision.task_definition_arn()).unwrap_or_default();
             let outputs = Attributes::from_iter([("arn".to_owned(), json!(arn))]);

@@ -88,7 +88,8 @@ fn counts(service: &Service, primary: &Deployment) -> String {
             text += &format!(", {count} {what}");
         }
     }
-    let old: i32 = service.deployments().iter().filter(|one| one.id() != primary.id()).map(|one| one.running_count()).sum();
+    let old: i32 =
+        service.deployments().iter().filter(|one| one.id() != primary.id()).map(|one| one.running_count()).sum();
     if old > 0 {
         text += &format!(", {old} of the last deployment");
     }
@@ -197,7 +198,8 @@ mod tests {
 
     #[test]
     fn a_revision_is_known_by_arn_and_by_number() {
-        let deployment = Deployment::builder().task_definition("arn:aws:ecs:eu-west-2:1:task-definition/web:12").build();
+        let deployment =
+            Deployment::builder().task_definition("arn:aws:ecs:eu-west-2:1:task-definition/web:12").build();
         for wanted in ["arn:aws:ecs:eu-west-2:1:task-definition/web:12", "web:12", "web"] {
             assert!(is_of(&deployment, wanted), "{wanted}");
         }

@@ -209,7 +209,8 @@ pub fn in_the_words_of(wanted: &Attributes, observed: &mut Attributes) {
     if !wanted.contains_key("namespace") {
         found.remove("namespace");
     }
-    let (Some(Value::Object(wanted)), Some(Value::Object(found))) = (wanted.get("offers"), found.get_mut("offers")) else {
+    let (Some(Value::Object(wanted)), Some(Value::Object(found))) = (wanted.get("offers"), found.get_mut("offers"))
+    else {
         return;
     };
     for (port, offer) in found {

@@ -13,8 +13,8 @@ use aws_sdk_ecs::types::{
 use aws_smithy_types::error::operation::BuildError;
 
 use super::{
-    CircuitBreaker, EcsService, LaunchType, Network, PlacementType, PropagateTags, Scheduling, ServiceConnect, Strategy,
-    cluster_of,
+    CircuitBreaker, EcsService, LaunchType, Network, PlacementType, PropagateTags, Scheduling, ServiceConnect,
+    Strategy, cluster_of,
 };
 use crate::aws::Aws;
 use crate::cloud::{CloudError, UpdateRequest};
@@ -68,7 +68,8 @@ pub fn update(
     // providers is not even taken without one.
     let anew = ["capacity", "exec", "propagate_tags", "managed_tags"].iter().any(|name| changed(name));
     // Service Connect is switched off; it is not taken away.
-    let connect = parts.service_connect.or_else(|| Some(ServiceConnectConfiguration::builder().enabled(false).build().ok()?));
+    let connect =
+        parts.service_connect.unwrap_or_else(|| ServiceConnectConfiguration::builder().enabled(false).build());
     Ok(Some(
         aws.ecs
             .update_service()
@@ -93,7 +94,7 @@ pub fn update(
             .set_availability_zone_rebalancing(
                 service.zone_rebalancing.filter(|_| changed("zone_rebalancing")).map(rebalancing),
             )
-            .set_service_connect_configuration(connect.filter(|_| changed("service_connect")))
+            .set_service_connect_configuration(changed("service_connect").then_some(connect))
             .set_propagate_tags(changed("propagate_tags").then(|| propagate(service.propagate_tags)))
             .set_enable_ecs_managed_tags(changed("managed_tags").then_some(service.managed_tags))
             .set_force_new_deployment(anew.then_some(true)),
@@ -236,11 +237,11 @@ fn service_connect(connect: &ServiceConnect) -> Result<ServiceConnectConfigurati
                 .build()
         })
         .collect::<Result<_, _>>()?;
-    ServiceConnectConfiguration::builder()
+    Ok(ServiceConnectConfiguration::builder()
         .enabled(true)
         .set_namespace(connect.namespace.clone())
         .set_services(some(offers))
-        .build()
+        .build())
 }
 
 fn launch_type(of: LaunchType) -> EcsLaunchType {

@@ -332,7 +332,8 @@ fn check_dependencies(containers: &BTreeMap<String, Container>, problems: &mut V
                 }
                 Condition::Complete | Condition::Success if on.essential => {
                     let message = format!("`{other}` is essential: the task ends when it ends");
-                    problems.push(Problem::at(&path, message).help(format!("write containers.{other}.essential = false")));
+                    problems
+                        .push(Problem::at(&path, message).help(format!("write containers.{other}.essential = false")));
                 }
                 _ => {}
             }

@@ -31,7 +31,9 @@ pub fn wrong_size(cpu: u32, memory: u32) -> Option<(String, String)> {
         256 => "with 256 units it takes 512, 1024 or 2048".to_owned(),
         _ => {
             let next = memory.next_multiple_of(step).clamp(least, most);
-            format!("with {cpu} units it takes {least} to {most} in steps of {step}; the nearest that is enough is {next}")
+            format!(
+                "with {cpu} units it takes {least} to {most} in steps of {step}; the nearest that is enough is {next}"
+            )
         }
     };
     Some((message, help))

@@ -44,9 +44,8 @@ pub fn register(aws: &Aws, definition: &TaskDefinition) -> Result<RegisterTaskDe
             .set_operating_system_family(definition.os.map(Os::request))
             .build()
     });
-    let storage = definition
-        .ephemeral_storage_gib
-        .map(|size| EphemeralStorage::builder().size_in_gib(number(size)).build());
+    let storage =
+        definition.ephemeral_storage_gib.map(|size| EphemeralStorage::builder().size_in_gib(number(size)).build());
     Ok(aws
         .ecs
         .register_task_definition()
@@ -67,9 +66,8 @@ pub fn register(aws: &Aws, definition: &TaskDefinition) -> Result<RegisterTaskDe
 }
 
 fn container(name: &str, container: &Container, region: &str) -> Result<ContainerDefinition, BuildError> {
-    let all = |map: &BTreeMap<String, String>| {
-        map.iter().map(|(name, arn)| secret(name, arn)).collect::<Result<Vec<_>, _>>()
-    };
+    let all =
+        |map: &BTreeMap<String, String>| map.iter().map(|(name, arn)| secret(name, arn)).collect::<Result<Vec<_>, _>>();
     let pairs = |map: &BTreeMap<String, Word>| -> Vec<KeyValuePair> {
         map.iter().map(|(key, Word(value))| KeyValuePair::builder().name(key).value(value).build()).collect()
     };

@@ -2,9 +2,7 @@
 
 use std::collections::HashSet;
 
-use aws_sdk_ecs::types::{
-    SortOrder, TaskDefinition as Revision, TaskDefinitionField, TaskDefinitionStatus,
-};
+use aws_sdk_ecs::types::{SortOrder, TaskDefinition as Revision, TaskDefinitionField, TaskDefinitionStatus};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 

@@ -98,8 +98,7 @@ impl Volume {
                     .iam(if efs.iam { EfsAuthorizationConfigIam::Enabled } else { EfsAuthorizationConfigIam::Disabled })
                     .build()
             });
-            let encryption =
-                if efs.encrypted { EfsTransitEncryption::Enabled } else { EfsTransitEncryption::Disabled };
+            let encryption = if efs.encrypted { EfsTransitEncryption::Enabled } else { EfsTransitEncryption::Disabled };
             volume = volume.efs_volume_configuration(
                 EfsVolumeConfiguration::builder()
                     .file_system_id(&efs.file_system)
@@ -133,11 +132,7 @@ impl Volume {
             options: observed_words(docker.driver_opts()),
             labels: observed_words(docker.labels()),
         });
-        Self {
-            host_path: volume.host().and_then(|host| host.source_path()).map(str::to_owned),
-            efs,
-            docker,
-        }
+        Self { host_path: volume.host().and_then(|host| host.source_path()).map(str::to_owned), efs, docker }
     }
 }
 

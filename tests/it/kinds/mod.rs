@@ -5,3 +5,4 @@ mod dns;
 mod ec2;
 mod identity;
 mod network;
+mod workloads;

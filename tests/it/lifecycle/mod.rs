@@ -12,6 +12,7 @@ mod ec2;
 mod identity;
 mod network;
 mod workflow;
+mod workloads;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
