@@ -232,9 +232,15 @@ fn class_of(code: &str, message: &str, status: u16) -> ErrorClass {
         | "ServiceUnavailableException" | "Unavailable" | "RequestTimeout" | "RequestTimeoutException" => {
             ErrorClass::Uncertain
         }
-        code if code.ends_with(".NotFound") || code.ends_with(".NotFoundException") || code.ends_with("NotFoundFault") => {
+        "PriorityInUse" | "ConcurrentUpdateException" | "IncorrectFileSystemLifeCycleState" | "FileSystemInUse"
+        | "DependencyTimeout" => ErrorClass::NotYet,
+        "ResourceExistsException" => ErrorClass::Exists,
+        code if ["NotFound", "NotFoundException", "NotFoundFault"].iter().any(|end| code.ends_with(end)) => {
             ErrorClass::NotFound
         }
+        code if ["AlreadyExists", "AlreadyExistsException"].iter().any(|end| code.ends_with(end)) => ErrorClass::Exists,
+        code if code.starts_with("Duplicate") && code.contains("Name") || code == "DuplicateListener" => ErrorClass::Exists,
+        code if code.starts_with("TooMany") => ErrorClass::Quota,
         code if code.ends_with("LimitExceeded") || code.ends_with("LimitExceededException") => ErrorClass::Quota,
         code => refine(code, message, status),
     }

@@ -332,6 +332,9 @@ impl Kind for EcsServiceKind {
             replace_order: ReplaceOrder::CreateFirst,
             outputs: &["arn"],
             identity: Identity::UniqueName,
+            // "CreateService" refuses a target group without a load balancer, and a task that no rule sends anything to is
+            // never found healthy.
+            after_users: &[("target_group", &["listener", "listener_rule"])],
             naming: Some(Naming { attribute: "name", longest: ecs::LONGEST_NAME }),
             name_within: &["cluster"],
             canonical,

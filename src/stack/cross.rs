@@ -79,7 +79,7 @@ impl Cross<'_> {
 
     /// Names that the cloud wants unique are.
     fn check_names(&self, language: &Language<'_>, report: &mut Report) {
-        let mut seen: HashMap<(&str, &str), &Block> = HashMap::new();
+        let mut seen: HashMap<(&str, &str, Vec<Option<&Value>>), &Block> = HashMap::new();
         for (block, resource) in self.pairs() {
             let kind = resource.address.kind();
             let Some(spec) = language.spec(kind) else { continue };
@@ -91,7 +91,8 @@ impl Cross<'_> {
             let Some(value) = resource.attributes.get(attribute) else { continue };
             let (Some(name), false) = (value.as_str(), template::is_unknown(value)) else { continue };
             let place = Self::place_of(block, attribute);
-            if let Some(first) = seen.insert((kind, name), block) {
+            let within = spec.name_within.iter().map(|attribute| resource.attributes.get(*attribute)).collect();
+            if let Some(first) = seen.insert((kind, name, within), block) {
                 report.error(
                     Finding::at(place, format!("two {kind} blocks have the name `{name}`"))
                         .also(Self::place_of(first, attribute), "the first")

@@ -1,5 +1,6 @@
 //! The life of each kind, against each emulator that has it.
 
+mod balancing;
 mod compute;
 mod dns;
 mod ec2;

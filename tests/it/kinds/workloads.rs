@@ -88,7 +88,8 @@ async fn revisions(emulator: Emulator) {
         assert_eq!(known.outputs["revision"], json!(tag.to_string()));
     }
     reads_back(&cloud, "task_definition", &known).await;
-    let listed = cloud.aws().ecs.list_task_definitions().family_prefix(&known.id).send().await.expect("they are listed");
+    let listed =
+        cloud.aws().ecs.list_task_definitions().family_prefix(&known.id).send().await.expect("they are listed");
     assert_eq!(listed.task_definition_arns().len(), 2, "two are kept: {listed:?}");
 
     let arn = known.outputs["arn"].as_str().expect("an ARN");
@@ -187,7 +188,13 @@ async fn service_rolled_back() {
     let first = task.outputs["arn"].clone();
     let service = json!({ "name": unique("web"), "cluster": cluster.id, "task_definition": first, "count": 1 });
     let mut service = make(&cloud, "ecs_service", service).await;
-    change(&cloud, "task_definition", &mut task, json!({ "containers": { "web": { "image": "nginx:2", "memory": 64 } } })).await;
+    change(
+        &cloud,
+        "task_definition",
+        &mut task,
+        json!({ "containers": { "web": { "image": "nginx:2", "memory": 64 } } }),
+    )
+    .await;
     change(&cloud, "ecs_service", &mut service, json!({ "task_definition": task.outputs["arn"] })).await;
 
     // What ECS does when its circuit breaker opens: a deployment of the last revision that worked takes over.

@@ -112,7 +112,12 @@ async fn service_on(emulator: Emulator) {
         one("count = 2", "count = 3", "update", "ecs_service.web.count"),
         one("[\"a\"]", "[\"a\", \"b\"]", "update", "ecs_service.web.network"),
         one("# more", "exec = true\n# more", "update", "ecs_service.web.exec"),
-        one("# more", "health_check_grace_seconds = 60\n# more", "update", "ecs_service.web.health_check_grace_seconds"),
+        one(
+            "# more",
+            "health_check_grace_seconds = 60\n# more",
+            "update",
+            "ecs_service.web.health_check_grace_seconds",
+        ),
         one(
             "# more",
             "deployment = { max_percent = 150, circuit_breaker = \"stop\" }\n# more",
