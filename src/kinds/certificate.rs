@@ -64,8 +64,8 @@ impl KeyAlgorithm {
     fn request(self) -> AcmKeyAlgorithm {
         match self {
             Self::Rsa2048 => AcmKeyAlgorithm::Rsa2048,
-            Self::EcP256 => AcmKeyAlgorithm::EcPrime256V1,
-            Self::EcP384 => AcmKeyAlgorithm::EcSecp384R1,
+            Self::EcP256 => AcmKeyAlgorithm::EcPrime256v1,
+            Self::EcP384 => AcmKeyAlgorithm::EcSecp384r1,
         }
     }
 }
