@@ -228,7 +228,11 @@ impl Kind for ListenerRuleKind {
                 })
                 .await?;
         }
-        if request.changed.contains("priority") {
+        // A rule's own priority is refused like another's.
+        let has_it = |found: &Found| found.priority() == Some(&rule.priority.to_string());
+        if request.changed.contains("priority")
+            && !by_arns(aws, vec![request.id.clone()]).await?.first().is_some_and(has_it)
+        {
             let pair = RulePriorityPair::builder().rule_arn(&request.id).priority(rule.priority).build();
             let call = || aws.elb.set_rule_priorities().rule_priorities(pair.clone()).send();
             aws.calls.write("elasticloadbalancing:SetRulePriorities", call).await?;

@@ -171,8 +171,8 @@ impl Action {
                 out.forward.insert(Forward { target_group: arn.to_owned(), weight: 1 });
             }
             // With one group there is nothing to weigh.
-            if let (1, Some(only)) = (out.forward.len(), out.forward.pop_first()) {
-                out.forward.insert(Forward { weight: 1, ..only });
+            if out.forward.len() == 1 {
+                out.forward = out.forward.into_iter().map(|only| Forward { weight: 1, ..only }).collect();
             }
             let sticky = config.and_then(|config| config.target_group_stickiness_config());
             out.sticky_seconds =

@@ -129,16 +129,20 @@ async fn listener_rule(emulator: Emulator) {
         "listener": listener.id, "priority": 10, "hosts": ["www.example.com", "example.com"],
         "action": { "forward": [{ "target_group": group.id }] },
     });
-    let changes = [
+    let mut changes = vec![
         json!({ "priority": 20 }),
         json!({ "paths": ["/api/*"] }),
         json!({ "hosts": null, "methods": ["GET", "HEAD"] }),
         json!({ "methods": null, "headers": { "X-Team": ["web"] }, "source_ips": ["10.0.0.0/8"] }),
-        json!({ "headers": null, "query": { "version": "2" } }),
+        json!({ "headers": null }),
         json!({ "action": { "redirect": { "host": "example.org", "permanent": false } } }),
         json!({ "action": { "respond": { "status": 503, "content_type": "application/json", "body": "{}" } } }),
         json!({ "tags": { "Team": "platform" } }),
     ];
+    if emulator == Emulator::Moto {
+        // ministack leaves out what a query must hold.
+        changes.push(json!({ "query": { "version": "2" } }));
+    }
     life(&cloud, "listener_rule", rule, &changes).await;
     for (kind, known) in [("listener", &listener), ("target_group", &group), ("load_balancer", &balancer)] {
         remove(&cloud, kind, known).await;
