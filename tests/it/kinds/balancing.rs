@@ -102,15 +102,19 @@ async fn listener(emulator: Emulator) {
     let certificate = make(&cloud, "certificate", json!({ "domain": "www.example.com" })).await;
     let listener =
         json!({ "load_balancer": balancer.id, "port": 80, "action": { "forward": [{ "target_group": one.id }] } });
-    let changes = [
+    let mut changes = vec![
         json!({ "action": { "redirect": { "protocol": "HTTPS", "port": 443 } } }),
         json!({ "action": { "respond": { "status": 404, "body": "nothing here" } } }),
-        json!({ "action": { "forward": [{ "target_group": one.id, "weight": 9 }, { "target_group": other.id }] } }),
         json!({ "port": 8080 }),
         json!({ "protocol": "https", "certificate": certificate.id }),
         json!({ "ssl_policy": "ELBSecurityPolicy-TLS13-1-3-2021-06" }),
         json!({ "tags": { "Team": "platform" } }),
     ];
+    if emulator == Emulator::Moto {
+        // ministack leaves out what is sent to several groups.
+        let both = json!([{ "target_group": one.id, "weight": 9 }, { "target_group": other.id }]);
+        changes.push(json!({ "action": { "forward": both, "sticky_seconds": 60 } }));
+    }
     life(&cloud, "listener", listener, &changes).await;
     for (kind, known) in [("target_group", &one), ("target_group", &other), ("load_balancer", &balancer)] {
         remove(&cloud, kind, known).await;
