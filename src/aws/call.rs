@@ -221,7 +221,7 @@ fn class_of(code: &str, message: &str, status: u16) -> ErrorClass {
         | "OptInRequired" | "MissingAuthenticationToken" => ErrorClass::Denied,
         "NoSuchEntity" | "NoSuchHostedZone" | "RepositoryNotFoundException" | "ResourceNotFoundException"
         | "ClusterNotFoundException" | "ParameterNotFound" | "LifecyclePolicyNotFoundException" | "NatGatewayNotFound"
-        | "RepositoryPolicyNotFoundException" | "ServiceNotFoundException" => ErrorClass::NotFound,
+        | "RepositoryPolicyNotFoundException" | "ServiceNotFoundException" | "ServiceNotActiveException" => ErrorClass::NotFound,
         "EntityAlreadyExists" | "AlreadyExists" | "AlreadyExistsFault" | "RepositoryAlreadyExistsException" | "ResourceAlreadyExistsException"
         | "InvalidGroup.Duplicate" | "InvalidKeyPair.Duplicate" | "HostedZoneAlreadyExists" | "RouteAlreadyExists"
         | "InvalidLaunchTemplateName.AlreadyExistsException" | "InvalidPermission.Duplicate"
@@ -232,16 +232,22 @@ fn class_of(code: &str, message: &str, status: u16) -> ErrorClass {
         | "ServiceUnavailableException" | "Unavailable" | "RequestTimeout" | "RequestTimeoutException" => {
             ErrorClass::Uncertain
         }
-        code if code.ends_with(".NotFound") || code.ends_with(".NotFoundException") || code.ends_with("NotFoundFault") => {
+        "PriorityInUse" | "ConcurrentUpdateException" | "IncorrectFileSystemLifeCycleState" | "FileSystemInUse"
+        | "DependencyTimeout" => ErrorClass::NotYet,
+        "ResourceExistsException" => ErrorClass::Exists,
+        code if ["NotFound", "NotFoundException", "NotFoundFault"].iter().any(|end| code.ends_with(end)) => {
             ErrorClass::NotFound
         }
+        code if ["AlreadyExists", "AlreadyExistsException"].iter().any(|end| code.ends_with(end)) => ErrorClass::Exists,
+        code if code.starts_with("Duplicate") && code.contains("Name") || code == "DuplicateListener" => ErrorClass::Exists,
+        code if code.starts_with("TooMany") => ErrorClass::Quota,
         code if code.ends_with("LimitExceeded") || code.ends_with("LimitExceededException") => ErrorClass::Quota,
         code => refine(code, message, status),
     }
 }
 
 /// AWS answers a few propagation delays with a generic validation code; only the message tells them apart. This is the
-/// one place where a message decides, and it can only turn a refusal into a bounded retry.
+/// one place where a message decides: it turns a refusal into a bounded retry, or tells what is missing or there already.
 fn refine(code: &str, message: &str, status: u16) -> ErrorClass {
     let message = message.to_ascii_lowercase();
     let mentions = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
@@ -264,6 +270,13 @@ fn refine(code: &str, message: &str, status: u16) -> ErrorClass {
         }
         // A launch template that was made seconds ago is not known to Auto Scaling yet.
         "ValidationError" if mentions(&["launch template"]) && mentions(&["does not exist"]) => ErrorClass::NotYet,
+        // What ECS answers where a task definition is not there, or not any more.
+        "ClientException" if mentions(&["unable to describe task definition", "task definition not found"]) => {
+            ErrorClass::NotFound
+        }
+        // A service of this name that was deleted has not stopped its tasks yet.
+        "InvalidParameterException" | "ClientException" if mentions(&["still draining"]) => ErrorClass::NotYet,
+        "InvalidParameterException" | "ClientException" if mentions(&["was not idempotent"]) => ErrorClass::Exists,
         // A principal in a trust policy or key policy that was made seconds ago.
         "MalformedPolicyDocument" if mentions(&["invalid principal"]) => ErrorClass::NotYet,
         _ if status == 429 => ErrorClass::Throttled,

@@ -57,6 +57,22 @@ pub struct Aws {
     pub ssm: aws_sdk_ssm::Client,
     /// CloudWatch Logs.
     pub logs: aws_sdk_cloudwatchlogs::Client,
+    /// Elastic Load Balancing: application and network load balancers.
+    pub elb: aws_sdk_elasticloadbalancingv2::Client,
+    /// Certificate Manager.
+    pub acm: aws_sdk_acm::Client,
+    /// Cloud Map.
+    pub discovery: aws_sdk_servicediscovery::Client,
+    /// Application Auto Scaling.
+    pub scaling: aws_sdk_applicationautoscaling::Client,
+    /// EventBridge Scheduler.
+    pub scheduler: aws_sdk_scheduler::Client,
+    /// Secrets Manager.
+    pub secrets: aws_sdk_secretsmanager::Client,
+    /// Elastic File System.
+    pub efs: aws_sdk_efs::Client,
+    /// Simple Notification Service.
+    pub sns: aws_sdk_sns::Client,
     /// The gate that every call goes through.
     pub calls: Calls,
     /// Account, region, partition and the stack that is worked on.
@@ -115,6 +131,14 @@ impl Aws {
             ecr: client!(aws_sdk_ecr, "ecr"),
             ssm: client!(aws_sdk_ssm, "ssm"),
             logs: client!(aws_sdk_cloudwatchlogs, "logs"),
+            elb: client!(aws_sdk_elasticloadbalancingv2, "elastic_load_balancing_v2"),
+            acm: client!(aws_sdk_acm, "acm"),
+            discovery: client!(aws_sdk_servicediscovery, "servicediscovery"),
+            scaling: client!(aws_sdk_applicationautoscaling, "application_auto_scaling"),
+            scheduler: client!(aws_sdk_scheduler, "scheduler"),
+            secrets: client!(aws_sdk_secretsmanager, "secrets_manager"),
+            efs: client!(aws_sdk_efs, "efs"),
+            sns: client!(aws_sdk_sns, "sns"),
             calls,
             scope: Scope {
                 stack: stack.to_owned(),

@@ -174,6 +174,40 @@ impl Graph {
     }
 }
 
+/// Adds the dependencies that [`KindSpec::after_users`] asks for: on those who use the same thing.
+pub fn follow_users<'k>(resources: &mut [Resource], spec: impl Fn(&str) -> Option<&'k KindSpec>) {
+    let asks = |resource: &Resource| spec(resource.address.kind()).map(|spec| spec.after_users).unwrap_or_default();
+    if resources.iter().all(|resource| asks(resource).is_empty()) {
+        return;
+    }
+    let targets = |resource: &Resource| {
+        let mut found = std::collections::BTreeSet::new();
+        for value in resource.attributes.values() {
+            template::each_reference(value, &mut |reference| found.extend(reference.address()));
+        }
+        found
+    };
+    let mut users: HashMap<Address, Vec<Address>> = HashMap::new();
+    for resource in resources.iter() {
+        for target in targets(resource) {
+            users.entry(target).or_default().push(resource.address.clone());
+        }
+    }
+    for resource in resources {
+        for (kind, by) in asks(resource) {
+            for target in targets(resource).into_iter().filter(|target| target.kind() == *kind) {
+                let of_kind = |user: &&Address| by.contains(&user.kind());
+                // Who uses this resource itself cannot come before it.
+                let behind = users.get(&resource.address).cloned().unwrap_or_default();
+                let before = users.get(&target).into_iter().flatten().filter(of_kind);
+                resource.depends_on.extend(before.filter(|user| !behind.contains(user)).cloned());
+            }
+        }
+        resource.depends_on.sort_unstable();
+        resource.depends_on.dedup();
+    }
+}
+
 /// The nodes, dependencies before dependents and otherwise in the order in which they were given. What is on a cycle or
 /// behind one is missing.
 fn order(edges: &DiGraph<(), Need>) -> Vec<NodeIndex> {
@@ -245,6 +279,29 @@ mod tests {
     fn dependencies_come_first() {
         let g = graph(vec![resource("a.c", &["a.b"]), resource("a.b", &["a.a"]), resource("a.a", &[])]).unwrap();
         assert_eq!(g.in_order().map(|r| r.address.as_str()).collect::<Vec<_>>(), ["a.a", "a.b", "a.c"]);
+    }
+
+    #[test]
+    fn users_of_the_same_come_first_where_a_kind_asks_for_it() {
+        let asking = KindSpec {
+            after_users: &[("group", &["rule"])],
+            ..crate::kinds::spec::<BTreeMap<String, Value>>("service", "service")
+        };
+        let mut resources = vec![
+            resource("service.a", &["group.a"]),
+            resource("service.b", &["group.b"]),
+            resource("rule.a", &["group.a"]),
+            resource("rule.late", &["group.a", "service.a"]),
+            resource("alarm.a", &["group.a"]),
+            resource("group.a", &[]),
+            resource("group.b", &[]),
+        ];
+        follow_users(&mut resources, |kind| (kind == "service").then_some(&asking));
+        let before = |at: usize| resources[at].depends_on.iter().map(Address::as_str).collect::<Vec<_>>();
+        assert_eq!((before(0), before(1), before(2)), (vec!["rule.a"], vec![], vec![]));
+        let g = graph(resources).unwrap();
+        let order: Vec<_> = g.in_order().map(|r| r.address.as_str()).collect();
+        assert_eq!(order, ["group.a", "rule.a", "service.a", "rule.late", "alarm.a", "group.b", "service.b"]);
     }
 
     #[test]

@@ -120,6 +120,9 @@ pub struct KindSpec {
     pub outputs_changed_by_update: &'static [&'static str],
     /// Attributes that only need the resource they reference to exist, not to be ready.
     pub needs_only_existence: &'static [&'static str],
+    /// Kinds of what it references, and kinds whose resources must use the same thing before: a service's target group
+    /// must hang on a listener before the service comes, and until it is gone.
+    pub after_users: &'static [(&'static str, &'static [&'static str])],
     /// Attributes that cannot be read back and therefore never count as drift.
     pub write_only: &'static [&'static str],
     /// Attributes whose value is a JSON document in a string, shown as a line diff.

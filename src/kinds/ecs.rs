@@ -19,7 +19,8 @@ pub fn new_tags(request: &CreateRequest) -> Vec<Tag> {
     ecs_tags(&create_tags(request))
 }
 
-fn ecs_tags(tags: &Tags) -> Vec<Tag> {
+/// Tags in ECS's words.
+pub fn ecs_tags(tags: &Tags) -> Vec<Tag> {
     tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
 }
 

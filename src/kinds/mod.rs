@@ -3,6 +3,7 @@
 mod ami;
 mod autoscaling_group;
 mod capacity_provider;
+mod certificate;
 mod cluster;
 mod cluster_capacity;
 mod dns_record;
@@ -10,7 +11,9 @@ mod dns_values;
 pub mod document;
 pub mod ec2;
 mod ecs;
+mod ecs_service;
 mod elastic_ip;
+mod elbv2;
 mod flow_log;
 mod hosted_zone;
 pub mod iam;
@@ -18,6 +21,9 @@ mod instance_profile;
 mod internet_gateway;
 mod key_pair;
 mod launch_template;
+mod listener;
+mod listener_rule;
+mod load_balancer;
 mod log_group;
 mod nat_gateway;
 mod policy;
@@ -25,9 +31,12 @@ mod repository;
 mod role;
 pub mod route53;
 mod route_table;
+mod routing;
 mod rules;
 mod security_group;
 mod subnet;
+mod target_group;
+mod task_definition;
 mod trust;
 mod vpc;
 mod vpc_endpoint;
@@ -129,9 +138,11 @@ fn all() -> Vec<Box<dyn Kind>> {
         Box::new(ami::AmiKind),
         Box::new(autoscaling_group::AutoscalingGroupKind::default()),
         Box::new(capacity_provider::CapacityProviderKind),
+        Box::new(certificate::CertificateKind),
         Box::new(cluster::ClusterKind),
         Box::new(cluster_capacity::ClusterCapacityKind),
         Box::new(dns_record::DnsRecordKind::default()),
+        Box::new(ecs_service::EcsServiceKind::default()),
         Box::new(elastic_ip::ElasticIpKind),
         Box::new(flow_log::FlowLogKind),
         Box::new(hosted_zone::HostedZoneKind::default()),
@@ -139,6 +150,9 @@ fn all() -> Vec<Box<dyn Kind>> {
         Box::new(internet_gateway::InternetGatewayKind),
         Box::new(key_pair::KeyPairKind),
         Box::new(launch_template::LaunchTemplateKind),
+        Box::new(listener::ListenerKind),
+        Box::new(listener_rule::ListenerRuleKind),
+        Box::new(load_balancer::LoadBalancerKind),
         Box::new(log_group::LogGroupKind),
         Box::new(nat_gateway::NatGatewayKind),
         Box::new(policy::PolicyKind),
@@ -147,6 +161,8 @@ fn all() -> Vec<Box<dyn Kind>> {
         Box::new(route_table::RouteTableKind),
         Box::new(security_group::SecurityGroupKind),
         Box::new(subnet::SubnetKind),
+        Box::new(target_group::TargetGroupKind),
+        Box::new(task_definition::TaskDefinitionKind),
         Box::new(vpc::VpcKind),
         Box::new(vpc_endpoint::VpcEndpointKind),
         Box::new(zones::ZonesKind),
@@ -284,6 +300,7 @@ pub fn spec<A: Serialize + DeserializeOwned + JsonSchema>(name: &'static str, ti
         outputs: &[],
         outputs_changed_by_update: &[],
         needs_only_existence: &[],
+        after_users: &[],
         write_only: &[],
         documents: &[],
         identity: Identity::TagOnCreate,

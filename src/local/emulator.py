@@ -13,6 +13,8 @@ import sys
 import threading
 
 MOTO = {
+    # Certificates are issued at once instead of after a minute.
+    "MOTO_ACM_VALIDATION_WAIT": "0",
     "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",
     "MOTO_ENABLE_AMI_VALIDATION": "true",
     "MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION": "true",

@@ -36,7 +36,7 @@ pub use files::Files;
 pub use language::{BlockKind, Language, What};
 
 use crate::aws::facts;
-use crate::graph::{Address, Attributes, Graph, GraphError, Resource, Scope};
+use crate::graph::{Address, Attributes, Graph, GraphError, Resource, Scope, follow_users};
 use crate::kinds::Registry;
 use blocks::{Block, Top};
 use diagnostic::{Finding, Report};
@@ -434,10 +434,11 @@ impl Reading {
     fn graph(
         &mut self,
         blocks: &[Block],
-        resources: Vec<Resource>,
+        mut resources: Vec<Resource>,
         outputs: BTreeMap<String, Value>,
         language: &Language<'_>,
     ) -> Option<Graph> {
+        follow_users(&mut resources, |kind| language.spec(kind));
         let needs_only_existence = |kind: &str, attribute: &str| {
             language.spec(kind).is_some_and(|spec| spec.needs_only_existence.contains(&attribute))
         };

@@ -79,7 +79,8 @@ pub fn canonical(cloud: &AwsCloud, kind: &str, attributes: Attributes) -> Attrib
     (spec.canonical)(attributes).unwrap_or_else(|problem| panic!("{kind}: {}", problem.message))
 }
 
-fn request(cloud: &AwsCloud, kind: &str, attributes: Value) -> CreateRequest {
+/// The request that creates a resource of these attributes, with the tags of its owner.
+pub fn request(cloud: &AwsCloud, kind: &str, attributes: Value) -> CreateRequest {
     let spec = cloud.spec(kind).expect("the kind is registered");
     let address = Address::new(kind, "test");
     let mut attributes = map(attributes);

@@ -1,7 +1,9 @@
 //! The life of each kind, against each emulator that has it.
 
+mod balancing;
 mod compute;
 mod dns;
 mod ec2;
 mod identity;
 mod network;
+mod workloads;

@@ -5,6 +5,7 @@
 //! makes each drift behind the tool's back, sees it found, and repaired; deletes resources behind the tool's back and
 //! sees them made again; and destroys everything.
 
+mod balancing;
 mod compute;
 mod constructs;
 mod dns;
@@ -12,6 +13,7 @@ mod ec2;
 mod identity;
 mod network;
 mod workflow;
+mod workloads;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

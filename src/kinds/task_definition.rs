@@ -1,0 +1,357 @@
+//! `task_definition`: which containers run together, with what, and under whose rights; in revisions.
+
+mod check;
+mod container;
+mod image;
+mod limits;
+mod observe;
+mod request;
+mod revisions;
+mod volume;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use aws_sdk_ecs::types::TaskDefinition as Revision;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Actions, Kind, Tags, ecs, is_own, spec, tags_of, text, typed};
+use crate::aws::Aws;
+use crate::cloud::{
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, TOKEN_TAG, UpdateRequest,
+};
+use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder};
+use container::Container;
+use volume::Volume;
+
+/// Containers that run together as one task. A change makes a new revision of its family; revisions never change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TaskDefinition {
+    /// The name that its revisions share, unique in the account and region. Without one it is named after the stack and
+    /// its place in it.
+    #[serde(default)]
+    pub family: String,
+    /// Where it can run. Tasks that can run on Fargate have sizes of its table and network `"awsvpc"`.
+    #[serde(default = "on_ec2")]
+    pub runs_on: BTreeSet<RunsOn>,
+    /// CPU units for the whole task, 1024 to a core. Fargate needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<u32>,
+    /// MiB of memory for the whole task. Fargate needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u32>,
+    /// How its containers are on the network. Without it: `"awsvpc"` on Fargate, else `"bridge"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
+    /// The role that ECS acts as to start it: to pull images, write logs, fetch secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-reference" = "role.arn"))]
+    pub execution_role: Option<String>,
+    /// The role that its containers act as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-reference" = "role.arn"))]
+    pub task_role: Option<String>,
+    /// The processor that its images are built for. Without it: x86_64 on Fargate, elsewhere what the instance has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<Architecture>,
+    /// The operating system that its images are built for. Without it: Linux.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub os: Option<Os>,
+    /// GiB of scratch space on Fargate, 21 to 200. Without it: 20.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ephemeral_storage_gib: Option<u32>,
+    /// Whose processes its containers see. Without it: each its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid_mode: Option<PidMode>,
+    /// With whom its containers share memory and semaphores. Without it the container runtime decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipc_mode: Option<IpcMode>,
+    /// Expressions of the cluster query language that an instance must meet: `"attribute:ecs.instance-type =~ t3.*"`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub placement: BTreeSet<String>,
+    /// Its containers, by name.
+    pub containers: BTreeMap<String, Container>,
+    /// Its volumes, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes: BTreeMap<String, Volume>,
+    /// How many revisions are kept for going back to, the current one among them, 2 to 100; older ones are
+    /// deregistered. Tasks of theirs run on.
+    #[serde(default = "ten")]
+    pub keep_revisions: u32,
+    /// Tags of the current revision.
+    #[serde(default)]
+    pub tags: Tags,
+}
+
+/// Where a task can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunsOn {
+    /// On instances of the cluster.
+    Ec2,
+    /// On Fargate, without instances of one's own.
+    Fargate,
+    /// On registered machines outside of AWS.
+    External,
+}
+
+/// How containers are on the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// Each task has a network interface and an address of its own.
+    Awsvpc,
+    /// Behind the instance's address, on ports that are mapped.
+    Bridge,
+    /// As the instance itself.
+    Host,
+    /// Not at all.
+    None,
+}
+
+/// A processor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Architecture {
+    /// Intel and AMD.
+    #[serde(rename = "x86_64")]
+    X86_64,
+    /// Graviton.
+    #[serde(rename = "arm64")]
+    Arm64,
+}
+
+/// An operating system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Os {
+    /// Linux.
+    Linux,
+    /// Windows Server 2019, core.
+    #[serde(rename = "windows-server-2019-core")]
+    WindowsServer2019Core,
+    /// Windows Server 2019, full.
+    #[serde(rename = "windows-server-2019-full")]
+    WindowsServer2019Full,
+    /// Windows Server 2022, core.
+    #[serde(rename = "windows-server-2022-core")]
+    WindowsServer2022Core,
+    /// Windows Server 2022, full.
+    #[serde(rename = "windows-server-2022-full")]
+    WindowsServer2022Full,
+}
+
+/// Whose processes are seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PidMode {
+    /// The instance's.
+    Host,
+    /// Those of all containers of the task.
+    Task,
+}
+
+/// With whom memory and semaphores are shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum IpcMode {
+    /// With the instance.
+    Host,
+    /// With all containers of the task.
+    Task,
+    /// With nobody.
+    None,
+}
+
+fn on_ec2() -> BTreeSet<RunsOn> {
+    BTreeSet::from([RunsOn::Ec2])
+}
+
+fn ten() -> u32 {
+    10
+}
+
+impl TaskDefinition {
+    /// How its containers are on the network, with AWS's default filled in ("RegisterTaskDefinition": `networkMode`).
+    fn network(&self) -> Network {
+        let fargate = self.runs_on.contains(&RunsOn::Fargate);
+        self.network.unwrap_or(if fargate { Network::Awsvpc } else { Network::Bridge })
+    }
+
+    /// Equal things in equal words: what follows from something else is left out or filled in.
+    fn normalize(&mut self) {
+        self.network = Some(self.network());
+        let same_ports = matches!(self.network, Some(Network::Awsvpc | Network::Host));
+        for (name, container) in &mut self.containers {
+            container.normalize(name, same_ports);
+        }
+    }
+}
+
+/// The canonical form: as [`super::canonical`], then what follows from something else.
+fn canonical(attributes: Attributes) -> Result<Attributes, Problem> {
+    let mut definition: TaskDefinition =
+        serde_json::from_value(Value::Object(attributes)).map_err(|error| Problem::at("", error.to_string()))?;
+    definition.normalize();
+    Ok(super::untyped(&definition))
+}
+
+/// The kind `task_definition`.
+pub struct TaskDefinitionKind;
+
+#[async_trait]
+impl Kind for TaskDefinitionKind {
+    fn spec(&self) -> KindSpec {
+        KindSpec {
+            replace_on: &["family"],
+            replace_order: ReplaceOrder::CreateFirst,
+            outputs: &["arn", "revision"],
+            outputs_changed_by_update: &["arn", "revision"],
+            identity: Identity::TagOnCreate,
+            naming: Some(Naming { attribute: "family", longest: ecs::LONGEST_NAME }),
+            canonical,
+            check: check::check,
+            // ECS takes roles by their names, and starts nothing before a service or a person asks.
+            needs_only_existence: &["execution_role", "task_role"],
+            typical_seconds: 1,
+            ..spec::<TaskDefinition>("task_definition", "task definition")
+        }
+    }
+
+    fn actions(&self) -> Actions {
+        Actions {
+            read: &["ecs:ListTaskDefinitions", "ecs:DescribeTaskDefinition"],
+            create: &["ecs:RegisterTaskDefinition", "ecs:TagResource", "iam:PassRole"],
+            update: &[
+                "ecs:RegisterTaskDefinition",
+                "ecs:TagResource",
+                "ecs:UntagResource",
+                "ecs:DeregisterTaskDefinition",
+                "ecs:DeleteTaskDefinitions",
+                "iam:PassRole",
+            ],
+            delete: &["ecs:DeregisterTaskDefinition", "ecs:DeleteTaskDefinitions"],
+        }
+    }
+
+    async fn read(&self, aws: &Aws, wanted: &[Known]) -> Result<Vec<Option<Observed>>, CloudError> {
+        let arns: Vec<&str> = wanted.iter().map(|known| text(&known.outputs, "arn")).collect();
+        let active = revisions::listed(aws, &arns).await?;
+        let mut observed = Vec::with_capacity(wanted.len());
+        for known in wanted {
+            let arn = text(&known.outputs, "arn");
+            observed.push(if active.contains(arn) {
+                // A revision never changes: what was registered under this name is what is there.
+                let mut attributes = known.attributes.clone();
+                attributes.remove("tags");
+                Some(Observed { id: known.id.clone(), attributes, outputs: known.outputs.clone() })
+            } else {
+                current(aws, known).await?
+            });
+        }
+        Ok(observed)
+    }
+
+    async fn look_up(&self, aws: &Aws, id: Option<&str>, _attributes: &Attributes) -> Result<Observed, CloudError> {
+        let Some(id) = id else {
+            return Err(CloudError::unexpected("task_definition", "a task_definition is looked up by its family"));
+        };
+        match revisions::describe(aws, id).await? {
+            Some((revision, tags)) => Ok(observe(aws, &revision, tags)),
+            None => {
+                let message = format!("there is no task definition `{id}` in {}", aws.scope.region);
+                Err(CloudError::new(ErrorClass::NotFound, "ecs:DescribeTaskDefinition", "", message)
+                    .help("check the family, the region and the account"))
+            }
+        }
+    }
+
+    async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
+        let family = text(&lost.request.attributes, "family");
+        for arn in revisions::newest(aws, family).await?.iter().take(LOOKED_AT) {
+            if let Some((revision, tags)) = revisions::describe(aws, arn).await?
+                && tags.get(TOKEN_TAG) == Some(&lost.request.token)
+            {
+                return Ok(Some(observe(aws, &revision, tags)));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn create(&self, aws: &Aws, request: &CreateRequest) -> Result<Created, CloudError> {
+        let definition: TaskDefinition = typed(&request.attributes)?;
+        // A family takes revisions of anybody: others' are not added to.
+        if let Some((revision, tags)) = revisions::describe(aws, &definition.family).await?
+            && !is_own(&observe(aws, &revision, tags), request)
+        {
+            let message = format!("a task definition `{}` exists already, and is not of this stack", definition.family);
+            return Err(CloudError::new(ErrorClass::Exists, "ecs:RegisterTaskDefinition", "", message));
+        }
+        let tags = super::create_tags(request);
+        let revision = revisions::register(aws, &definition, &tags).await?;
+        Ok(Created { id: definition.family, outputs: outputs(&revision) })
+    }
+
+    async fn update(&self, aws: &Aws, request: &UpdateRequest) -> Result<(), CloudError> {
+        let definition: TaskDefinition = typed(&request.after)?;
+        let newest = revisions::describe(aws, &request.id).await?;
+        let is_current =
+            newest.as_ref().is_some_and(|(revision, tags)| revisions::is(revision, tags, aws, &definition));
+        if is_current {
+            let arn = newest.as_ref().and_then(|(revision, _)| revision.task_definition_arn()).unwrap_or_default();
+            let outputs = Attributes::from_iter([("arn".to_owned(), json!(arn))]);
+            ecs::update_tags(aws, &UpdateRequest { outputs, ..request.clone() }).await?;
+        } else {
+            let mut tags = tags_of(&request.after);
+            tags.insert(TOKEN_TAG.to_owned(), request.token.clone());
+            revisions::register(aws, &definition, &tags).await?;
+        }
+        let keep = usize::try_from(definition.keep_revisions).unwrap_or(usize::MAX);
+        revisions::retire(aws, &request.id, keep).await
+    }
+
+    async fn delete(&self, aws: &Aws, known: &Known) -> Result<(), CloudError> {
+        revisions::retire(aws, &known.id, 0).await
+    }
+
+    async fn poll(&self, aws: &Aws, known: &Known, phase: Phase) -> Result<Progress, CloudError> {
+        let newest = revisions::describe(aws, &known.id).await?;
+        match (phase, newest) {
+            (Phase::Deleted, None) | (Phase::Created, Some(_)) => Ok(Progress::Done(Attributes::new())),
+            (Phase::Updated, Some((revision, _))) => Ok(Progress::Done(outputs(&revision))),
+            (_, None) => Ok(Progress::Pending("the revision to be visible".into())),
+            (Phase::Deleted, Some(_)) => Ok(Progress::Pending("its revisions to be gone".into())),
+        }
+    }
+}
+
+/// How many revisions are looked at to find the one whose answer was lost.
+const LOOKED_AT: usize = 5;
+
+/// What is there in place of a revision that is not among the listed ones: the same, a newer one of other contents where
+/// somebody deregistered ours, or nothing.
+async fn current(aws: &Aws, known: &Known) -> Result<Option<Observed>, CloudError> {
+    let arn = text(&known.outputs, "arn");
+    let id = if arn.is_empty() { known.id.as_str() } else { arn };
+    let Some((revision, tags)) = revisions::describe(aws, id).await? else { return Ok(None) };
+    Ok(Some(observe(aws, &revision, tags)))
+}
+
+fn observe(aws: &Aws, revision: &Revision, tags: Tags) -> Observed {
+    let mut definition = observe::definition(revision, &aws.scope.region);
+    definition.normalize();
+    definition.tags = tags;
+    let mut attributes = super::untyped(&definition);
+    // How many revisions are kept is nothing that ECS knows.
+    attributes.remove("keep_revisions");
+    Observed { id: definition.family, attributes, outputs: outputs(revision) }
+}
+
+fn outputs(revision: &Revision) -> Attributes {
+    Attributes::from_iter([
+        ("arn".to_owned(), json!(revision.task_definition_arn())),
+        ("revision".to_owned(), json!(revision.revision().to_string())),
+    ])
+}
