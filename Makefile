@@ -5,6 +5,8 @@ CLOUD ?= local
 ENV   ?=
 YES   ?=
 ARGS  ?=
+SEEDS ?= 10000
+KILLS ?= 50
 
 CARGO     := cargo
 COFFERDAM := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug/cofferdam
@@ -37,6 +39,10 @@ destroy: build ## delete everything of the stack
 test: ## run all tests (the emulators they need are installed on first use)
 	@$(CARGO) test
 
+.PHONY: prove
+prove: ## prove that nothing is lost: 10,000 seeds, 50 kills of the real binary (SEEDS=…, KILLS=…; some hours)
+	@COFFERDAM_SEEDS=$(SEEDS) COFFERDAM_KILLS=$(KILLS) $(CARGO) test --test it proof:: -- --nocapture
+
 .PHONY: bench
 bench: ## measure: inner loops, whole processes, API calls
 	@$(CARGO) bench --profile dev
@@ -48,9 +54,10 @@ lint: ## formatting and lints, warnings are errors
 	@$(CARGO) clippy --all-targets -- -D warnings
 
 .PHONY: schema
-schema: build ## write what is made from the types: editors' JSON Schema, docs/reference.md
+schema: build ## write what is made from the types: editors' JSON Schema, docs/reference.md, docs/identity.md
 	@$(COFFERDAM) schema --out stacks/.schema.json
 	@$(COFFERDAM) schema --markdown --out docs/reference.md
+	@$(COFFERDAM) schema --identity --out docs/identity.md
 
 .PHONY: help
 help: ## this list

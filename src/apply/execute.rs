@@ -271,13 +271,7 @@ impl<'a> Run<'a> {
     }
 
     fn name(&self, step: usize) -> StepName {
-        match (self.steps.steps[step].kind, self.action(step).action) {
-            (StepKind::Create, Verb::Replace) => StepName::Replace,
-            (StepKind::Create, _) => StepName::Create,
-            (StepKind::Update | StepKind::Pass, _) => StepName::Update,
-            (StepKind::Delete | StepKind::Forget, _) => StepName::Delete,
-            (StepKind::Read, _) => StepName::Read,
-        }
+        StepName::of(self.steps.steps[step].kind, self.action(step).action)
     }
 
     fn push(&mut self, step: usize) {

@@ -1,9 +1,7 @@
-//! The one gate through which every call to AWS goes: counted, limited, retried by class, and its errors classified.
+//! Calls to AWS: each goes through the one gate, and its errors are classified here.
 
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -12,33 +10,20 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::apply::limiter::{Limiter, Side};
+use crate::apply::gate::{Again, CallCounts, Gate};
+use crate::apply::limiter::Side;
 use crate::cloud::{CloudError, ErrorClass};
 
-/// How often each API call was sent, by its IAM name.
-pub type CallCounts = BTreeMap<String, u64>;
-
-/// How often a call is sent again because of an error that says nothing about the request itself.
-const ATTEMPTS: u32 = 8;
-
-/// The gate: one limiter per service and side, one counter per call.
+/// The calls to AWS, each through the one [`Gate`] and with its errors classified.
 #[derive(Clone, Default)]
 pub struct Calls {
-    limiter: Limiter,
-    counts: Arc<Mutex<CallCounts>>,
-}
-
-/// Whether a call may be sent again when its answer was lost.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Again {
-    Safe,
-    OnlyIfRefused,
+    gate: Gate,
 }
 
 impl Calls {
     /// How often each call was sent since the start.
     pub fn counts(&self) -> CallCounts {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.gate.counts()
     }
 
     /// Sends a call that changes nothing. `action` is its IAM name, `ec2:DescribeVpcs`.
@@ -114,32 +99,7 @@ impl Calls {
         again: Again,
         attempt: &(dyn Fn() -> BoxFuture<'a, Result<Box<dyn Any + Send>, CloudError>> + Sync),
     ) -> Result<Box<dyn Any + Send>, CloudError> {
-        let service = action.split(':').next().unwrap_or(action);
-        let mut attempts = 1;
-        loop {
-            self.limiter.admit(service, side).await;
-            *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry(action.to_owned()).or_default() += 1;
-            let error = match attempt().await {
-                Ok(answer) => {
-                    self.limiter.succeeded(service, side);
-                    return Ok(answer);
-                }
-                Err(error) => error,
-            };
-            let retry = match error.class {
-                ErrorClass::Throttled => {
-                    self.limiter.throttled(service, side);
-                    true
-                }
-                ErrorClass::Uncertain => again == Again::Safe,
-                _ => false,
-            };
-            if !retry || attempts >= ATTEMPTS {
-                return Err(error);
-            }
-            tokio::time::sleep(self.limiter.pause(attempts)).await;
-            attempts += 1;
-        }
+        self.gate.send(action, side, again, attempt).await
     }
 }
 

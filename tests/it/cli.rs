@@ -85,6 +85,7 @@ fn help_of_each_verb() {
         "",
         "validate",
         "plan",
+        "rehearse",
         "apply",
         "destroy",
         "drift",
@@ -113,6 +114,37 @@ fn help_of_each_verb() {
         let name = if verb.is_empty() { "help".to_owned() } else { format!("help_{}", verb.replace(' ', "_")) };
         keep(&name, &run(folder.path(), &arguments));
     }
+}
+
+#[test]
+fn a_rehearsal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stack = r#"
+        name = "demo"
+        region = "eu-west-2"
+
+        [network.main]
+        cidr = "10.0.0.0/16"
+        nat = "single"
+
+        [network.main.subnets]
+        private = { a = "10.0.0.0/24" }
+        public = { a = "10.0.1.0/24" }
+
+        [role.app]
+        service = "ecs-tasks.amazonaws.com"
+
+        [log_group.app]
+    "#;
+    fs::write(folder.path().join("demo.toml"), stack).expect("the stack is written");
+    let told = [
+        run(folder.path(), &["rehearse", "demo.toml", "--times", "5"]),
+        run(folder.path(), &["rehearse", "demo.toml", "--destroy", "--times", "1"]),
+        run(folder.path(), &["rehearse", "demo.toml", "--json", "--times", "1"]),
+        run(folder.path(), &["rehearse", "demo.toml", "--times", "0"]),
+    ];
+    keep("rehearse", &told.join("\n"));
+    assert!(!folder.path().join("state").exists(), "nothing is written");
 }
 
 #[test]

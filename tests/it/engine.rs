@@ -89,7 +89,7 @@ pub async fn assert_settled(cloud: &Simulated, graph: &Graph, state: &State) {
 pub fn slow() -> Behaviour {
     let ms = Duration::from_millis;
     Behaviour {
-        timing: Timing { call: ms(100), ready: ms(1000), gone: ms(500), visible: Duration::ZERO },
+        timing: Timing { call: ms(100), ready: ms(1000), gone: ms(500), ..Timing::default() },
         ..Behaviour::default()
     }
 }

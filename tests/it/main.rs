@@ -17,6 +17,7 @@ mod lifecycle;
 mod local;
 mod main_job;
 mod planner;
+mod proof;
 mod reference;
 mod refresh_calls;
 mod state;
