@@ -7,6 +7,7 @@ YES   ?=
 ARGS  ?=
 SEEDS ?= 10000
 KILLS ?= 50
+FUZZ  ?= 900
 
 CARGO     := cargo
 COFFERDAM := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug/cofferdam
@@ -42,6 +43,10 @@ test: ## run all tests (the emulators they need are installed on first use)
 .PHONY: prove
 prove: ## prove that nothing is lost: 10,000 seeds, 50 kills of the real binary (SEEDS=…, KILLS=…; some hours)
 	@COFFERDAM_SEEDS=$(SEEDS) COFFERDAM_KILLS=$(KILLS) $(CARGO) test --test it proof:: -- --nocapture
+
+.PHONY: fuzz
+fuzz: ## feed bad stacks, states, journals and plans to their readers for an hour (FUZZ=seconds for each)
+	@COFFERDAM_FUZZ=$(FUZZ) $(CARGO) test --test it fuzz:: -- --nocapture --test-threads 1
 
 .PHONY: bench
 bench: ## measure: inner loops, whole processes, API calls

@@ -9,6 +9,7 @@ mod cli;
 mod crash;
 mod damage;
 mod engine;
+mod fuzz;
 mod interrupts;
 mod keeping;
 mod kinds;

@@ -9,4 +9,4 @@ mod stacks;
 mod throttle;
 
 pub use mortal::{DEATHS, dying};
-pub use stacks::contents;
+pub use stacks::{contents, read};
