@@ -68,6 +68,7 @@ pub async fn run(args: &Args) -> Outcome {
     let mut outputs = observed.outputs;
     outputs.insert("id".into(), observed.id.clone().into());
     let entry = Entry {
+        changing: Attributes::new(),
         id: observed.id.clone(),
         attributes,
         outputs,

@@ -115,7 +115,8 @@ struct Capacity {
     instance_refresh: Refresh,
     /// Seconds after which an instance is replaced, 86400 or more.
     max_instance_lifetime_seconds: Option<u32>,
-    /// The share of tasks placed here, among the cluster's capacities, where a service names none; 0 for none.
+    /// The share of tasks placed here, among the cluster's capacities, where a service names none; 0 for none. A cluster
+    /// that exists already keeps its own default: there, services name the capacity.
     #[schemars(range(min = 0, max = 1000))]
     #[serde(default = "one")]
     weight: u32,

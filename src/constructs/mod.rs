@@ -26,7 +26,7 @@ pub struct Input<'a> {
     /// Every block that the stack declares, kinds and constructs alike.
     pub declared: &'a BTreeSet<Address>,
     /// The attributes of every declared block, in the form of `attributes`: for what depends on siblings, such as the
-    /// one list of capacity providers that a cluster has.
+    /// one list of capacity providers that a cluster has. What exists already has its id in `existing` besides.
     pub blocks: &'a BTreeMap<Address, Attributes>,
 }
 

@@ -371,6 +371,12 @@ pub fn is_of_stack(attributes: &Attributes, found: &Tags) -> bool {
     wanted.contains_key(STACK_TAG) && [STACK_TAG, ENV_TAG].iter().all(|key| wanted.get(*key) == found.get(*key))
 }
 
+/// Whether these tags are those of the stack and environment that is worked on.
+pub fn is_of_scope(scope: &Scope, tags: &Value) -> bool {
+    let tag = |key: &str| tags.get(key).and_then(Value::as_str);
+    tag(STACK_TAG) == Some(scope.stack.as_str()) && tag(ENV_TAG) == scope.env.as_deref()
+}
+
 /// Puts what was found into the order of what was wanted, by id.
 pub fn in_order(wanted: &[Known], found: Vec<Observed>) -> Vec<Option<Observed>> {
     let by_id: HashMap<String, Observed> = found.into_iter().map(|one| (one.id.clone(), one)).collect();

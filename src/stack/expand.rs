@@ -33,7 +33,7 @@ pub fn expand(
     let is_construct = |block: &Block| language.spec(block.address.kind()).is_none();
     // Only constructs look at their siblings.
     let siblings: BTreeMap<Address, Attributes> = match blocks.iter().any(is_construct) {
-        true => blocks.iter().map(|block| (block.address.clone(), attributes_of(block))).collect(),
+        true => blocks.iter().map(|block| (block.address.clone(), sibling(block))).collect(),
         false => BTreeMap::new(),
     };
     let mut resources = Vec::with_capacity(blocks.len());
@@ -80,6 +80,13 @@ fn attributes_of(block: &Block) -> Attributes {
         Value::Object(map) => map,
         _ => Attributes::new(),
     }
+}
+
+/// What constructs see of a block beside them: its attributes, and whether it exists already.
+fn sibling(block: &Block) -> Attributes {
+    let mut attributes = attributes_of(block);
+    attributes.extend(block.existing.iter().map(|id| ("existing".to_owned(), Value::from(id.as_str()))));
+    attributes
 }
 
 fn made(block: &Block, expansion: &Expansion) -> Vec<Block> {

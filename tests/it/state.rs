@@ -20,6 +20,7 @@ fn store(root: &Path) -> Store {
 
 fn put(name: &str) -> Record {
     let entry = Entry {
+        changing: Attributes::default(),
         id: format!("id-{name}"),
         attributes: Attributes::new(),
         outputs: Attributes::new(),
