@@ -291,6 +291,8 @@ pub fn spec<A: Serialize + DeserializeOwned + JsonSchema>(name: &'static str, ti
         name_within: &[],
         name_digests: &[],
         taggable: true,
+        // AWS takes 50 ("Tag naming limits"); one more is set while it is created.
+        most_tags: 49,
         canonical: canonical::<A>,
         check: |_| Vec::new(),
         predict: |_, _| Attributes::new(),
@@ -375,6 +377,14 @@ pub fn is_of_stack(attributes: &Attributes, found: &Tags) -> bool {
 pub fn is_of_scope(scope: &Scope, tags: &Value) -> bool {
     let tag = |key: &str| tags.get(key).and_then(Value::as_str);
     tag(STACK_TAG) == Some(scope.stack.as_str()) && tag(ENV_TAG) == scope.env.as_deref()
+}
+
+/// Of an answer that is whole, what is missing is not set: each of these attributes that the stack set and the answer
+/// does not hold gets the value that stands for that, and so is drift.
+pub fn what_is_missing_is_unset(observed: &mut Attributes, wanted: &Attributes, unset: &[(&str, Value)]) {
+    for (name, value) in unset.iter().filter(|(name, _)| wanted.contains_key(*name)) {
+        observed.entry(*name).or_insert_with(|| value.clone());
+    }
 }
 
 /// Puts what was found into the order of what was wanted, by id.

@@ -38,7 +38,7 @@ impl Finish<'_> {
         if block.existing.is_none() {
             self.name(block, spec, &mut attributes);
             if spec.taggable {
-                self.tag(block, &mut attributes, report);
+                self.tag(block, spec.most_tags, &mut attributes, report);
             }
             attributes = checked(block, attributes, spec, Shape::new(schema), report);
         }
@@ -65,7 +65,7 @@ impl Finish<'_> {
         }
     }
 
-    fn tag(&self, block: &Block, attributes: &mut Attributes, report: &mut Report) {
+    fn tag(&self, block: &Block, most: usize, attributes: &mut Attributes, report: &mut Report) {
         let mut tags: BTreeMap<String, String> = self.tags.clone();
         if let Some(entry) = block.node.table().and_then(|table| table.entry("tags"))
             && !block.bad.contains("tags")
@@ -85,12 +85,11 @@ impl Finish<'_> {
         if let Some(env) = &self.scope.env {
             tags.insert(ENV_TAG.to_owned(), env.clone());
         }
-        // AWS takes 50 tags on a resource; one more is set while it is created ("Tag naming limits").
-        if tags.len() > 49 {
-            report.error(
-                Finding::at(block.header, format!("`{}` has {} tags, and 49 are allowed", block.address, tags.len()))
-                    .help("take some out, here or in the stack's [tags]"),
-            );
+        if tags.len() > most {
+            let message = format!("`{}` has {} tags, and {most} are allowed", block.address, tags.len());
+            let own = tags.keys().filter(|key| key.starts_with("cofferdam:")).count();
+            let help = format!("take some out, here or in the stack's [tags]; {own} of them say whose it is");
+            report.error(Finding::at(block.header, message).help(help));
         }
         let tags: Attributes = tags.into_iter().map(|(key, value)| (key, Value::from(value))).collect();
         attributes.insert("tags".to_owned(), tags.into());

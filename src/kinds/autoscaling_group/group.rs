@@ -13,7 +13,7 @@ use super::attributes::{AutoscalingGroup, MixedInstances};
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, ErrorClass, Observed, Progress, TOKEN_TAG};
 use crate::graph::Attributes;
-use crate::kinds::{Tags, create_tags, tags_of};
+use crate::kinds::{Tags, create_tags, tags_of, what_is_missing_is_unset};
 
 /// How many groups one call takes ("DescribeAutoScalingGroups": 100 where MaxRecords says so).
 const PER_CALL: usize = 100;
@@ -178,6 +178,16 @@ pub fn observe(group: &Group, wanted: Option<&Attributes>) -> Observed {
     put("mixed_instances", mixed.map(|mixed| json!(observe_mixed(mixed))));
     put("propagate_tags", propagates(group, wanted).map(|on| json!(on)));
     put("tags", Some(tags(group)));
+    if let Some(wanted) = wanted {
+        let unset = [
+            ("default_warmup_seconds", Value::Null),
+            ("max_instance_lifetime_seconds", Value::Null),
+            ("mixed_instances", Value::Null),
+            ("target_groups", json!([])),
+            ("enabled_metrics", json!([])),
+        ];
+        what_is_missing_is_unset(&mut attributes, wanted, &unset);
+    }
     let id = group.auto_scaling_group_name().unwrap_or_default().to_owned();
     Observed { id, attributes, outputs: outputs(group) }
 }
