@@ -429,7 +429,7 @@ impl<'a> Planner<'a, '_> {
 
     fn existing(&mut self, spec: &'a KindSpec, entry: &Entry, mut action: Action, went_along: &WentAlong) {
         action.changes = diff::changes(spec, &action.attributes, Some(&entry.attributes), &action.current);
-        let put_back = |change: &Change| went_along.put_back.get(root(change)).cloned();
+        let put_back = |change: &Change| went_along.put_back.get(change.attribute()).cloned();
         action.changes.iter_mut().filter(|change| put_back(change).is_some()).for_each(|change| change.drift = false);
         let forced: Vec<&str> =
             action.changes.iter().filter(|c| c.forces_replacement).map(|c| c.path.as_str()).collect();
@@ -468,7 +468,7 @@ impl<'a> Planner<'a, '_> {
                 "creating it was interrupted".into()
             } else if action.changes.is_empty() {
                 if action.protect { "it becomes protected" } else { "it is protected no longer" }.into()
-            } else if action.changes.iter().all(|change| entry.changing.contains_key(root(change))) {
+            } else if action.changes.iter().all(|change| entry.changing.contains_key(change.attribute())) {
                 "changing it did not come to its end".into()
             } else if action.changes.iter().all(|change| change.drift) {
                 "it was changed outside of this tool".into()
@@ -580,11 +580,6 @@ fn is_same_read(entry: &Entry, action: &Action) -> bool {
             Some(id) => *id == entry.id,
             None => action.attributes.iter().all(is_same),
         }
-}
-
-/// The attribute that a change is within.
-fn root(change: &Change) -> &str {
-    change.path.split('.').next().unwrap_or_default()
 }
 
 fn with_id(mut outputs: Attributes, id: &str) -> Attributes {

@@ -337,4 +337,4 @@ macro_rules! as_a_whole {
     )+};
 }
 
-as_a_whole!(network, capacity, existing);
+as_a_whole!(network, capacity, capacity_of_another, existing);
