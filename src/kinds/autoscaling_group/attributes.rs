@@ -229,3 +229,24 @@ fn hundred() -> i32 {
 fn yes() -> bool {
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_template_of_the_stack_is_followed_from_version_to_version() {
+        let version = |given: Value| {
+            let mut group = json!({ "subnets": [], "min": 0, "max": 1 });
+            for (name, value) in given.as_object().unwrap() {
+                group[name] = value.clone();
+            }
+            canonical(group.as_object().cloned().unwrap()).unwrap()["launch_template_version"].clone()
+        };
+        let own = "${capacity.a/launch_template.web.id}";
+        assert_eq!(version(json!({ "launch_template": own })), "${capacity.a/launch_template.web.default_version}");
+        assert_eq!(version(json!({ "launch_template": "lt-0123456789abcdef0" })), "$Default");
+        assert_eq!(version(json!({ "launch_template": own, "launch_template_version": "3" })), "3");
+    }
+}

@@ -478,3 +478,23 @@ pub fn list(set: &BTreeSet<String>) -> Option<Vec<String>> {
 pub fn joined(ids: &BTreeSet<String>) -> String {
     ids.iter().map(String::as_str).collect::<Vec<_>>().join(",")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_took_away_is_not_set_any_more() {
+        let group = Group::builder().auto_scaling_group_name("web").default_instance_warmup(-1).build();
+        let wanted = json!({
+            "name": "web", "mixed_instances": { "instance_types": ["t3.small"] }, "default_warmup_seconds": 60,
+            "max_instance_lifetime_seconds": 86400, "target_groups": ["arn"], "enabled_metrics": ["GroupMaxSize"],
+        });
+        let seen = observe(&group, wanted.as_object()).attributes;
+        for name in ["mixed_instances", "default_warmup_seconds", "max_instance_lifetime_seconds"] {
+            assert_eq!(seen.get(name), Some(&Value::Null), "{name}");
+        }
+        assert_eq!((&seen["target_groups"], &seen["enabled_metrics"]), (&json!([]), &json!([])));
+        assert!(!observe(&group, Some(&Attributes::new())).attributes.contains_key("target_groups"));
+    }
+}
