@@ -107,6 +107,10 @@ impl Kind for ClusterCapacityKind {
         Ok(in_order(wanted, found))
     }
 
+    fn own_id<'a>(&self, given: &'a str) -> &'a str {
+        ecs::name_in(given)
+    }
+
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
         let wanted = &lost.request.attributes;
         let found = clusters(aws, &[text(wanted, "cluster").to_owned()]).await?;
@@ -116,15 +120,14 @@ impl Kind for ClusterCapacityKind {
 
     async fn create(&self, aws: &Aws, request: &CreateRequest) -> Result<Created, CloudError> {
         let capacity: ClusterCapacity = typed(&request.attributes)?;
-        change(aws, &capacity.cluster, &capacity.providers, &capacity).await?;
+        change(aws, &capacity.cluster, &capacity, &capacity).await?;
         let outputs = Attributes::from_iter([("id".into(), json!(capacity.cluster))]);
         Ok(Created { id: capacity.cluster, outputs })
     }
 
     async fn update(&self, aws: &Aws, request: &UpdateRequest) -> Result<(), CloudError> {
         let (before, after): (ClusterCapacity, ClusterCapacity) = (typed(&request.before)?, typed(&request.after)?);
-        let ours = before.providers.union(&after.providers).cloned().collect();
-        change(aws, &request.id, &ours, &after).await
+        change(aws, &request.id, &before, &after).await
     }
 
     async fn delete(&self, aws: &Aws, known: &Known) -> Result<(), CloudError> {
@@ -142,7 +145,7 @@ impl Kind for ClusterCapacityKind {
         }
         let nothing =
             ClusterCapacity { cluster: known.id.clone(), providers: BTreeSet::new(), default: BTreeSet::new() };
-        gone_is_fine(put(aws, cluster, &ours, &nothing).await)
+        gone_is_fine(put(aws, cluster, |name| ours.contains(name), |name| ours.contains(name), &nothing).await)
     }
 
     async fn poll(&self, aws: &Aws, known: &Known, phase: Phase) -> Result<Progress, CloudError> {
@@ -178,32 +181,34 @@ fn reason(cluster: &Cluster) -> String {
     if told.is_empty() { String::new() } else { format!(": {}", told.join(", ")) }
 }
 
-/// Gives a cluster these providers and shares in place of `ours`.
-async fn change(
-    aws: &Aws,
-    cluster: &str,
-    ours: &BTreeSet<String>,
-    capacity: &ClusterCapacity,
-) -> Result<(), CloudError> {
+/// Gives a cluster these providers and shares in place of those of `before`.
+async fn change(aws: &Aws, cluster: &str, before: &ClusterCapacity, after: &ClusterCapacity) -> Result<(), CloudError> {
     let found = clusters(aws, &[cluster.to_owned()]).await?;
     let Some(found) = found.first() else {
         let message = format!("there is no cluster `{cluster}`");
         let (call, code) = ("ecs:PutClusterCapacityProviders", "ClusterNotFoundException");
         return Err(CloudError::new(ErrorClass::NotFound, call, code, message));
     };
-    put(aws, found, ours, capacity).await
+    let both = [before, after];
+    let listed = |name: &str| both.iter().any(|capacity| capacity.providers.contains(name));
+    let shared = |name: &str| {
+        let given = both.iter().flat_map(|capacity| &capacity.default).any(|share| share.provider == name);
+        given || (listed(name) && !FARGATE.contains(&name))
+    };
+    put(aws, found, listed, shared, after).await
 }
 
-/// Puts `capacity` in place of what a cluster has of `ours`, and everything else back as it is. Refused with
-/// `UpdateInProgressException` while an earlier change is under way, which passes.
+/// Puts `capacity` in place of what a cluster has of these providers and shares, and everything else back as it is.
+/// Refused with `UpdateInProgressException` while an earlier change is under way, which passes.
 async fn put(
     aws: &Aws,
     cluster: &Cluster,
-    ours: &BTreeSet<String>,
+    is_our_provider: impl Fn(&str) -> bool,
+    is_our_share: impl Fn(&str) -> bool,
     capacity: &ClusterCapacity,
 ) -> Result<(), CloudError> {
     let call = "ecs:PutClusterCapacityProviders";
-    let theirs: BTreeSet<Share> = shares(cluster).filter(|share| !ours.contains(&share.provider)).collect();
+    let theirs: BTreeSet<Share> = shares(cluster).filter(|share| !is_our_share(&share.provider)).collect();
     let strategy = theirs
         .iter()
         .chain(&capacity.default)
@@ -216,7 +221,7 @@ async fn put(
         })
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| CloudError::unexpected(call, error.to_string()))?;
-    let others = cluster.capacity_providers().iter().filter(|name| !ours.contains(*name));
+    let others = cluster.capacity_providers().iter().filter(|name| !is_our_provider(name));
     let providers: BTreeSet<String> = others.chain(&capacity.providers).cloned().collect();
     let providers: Vec<String> = providers.into_iter().collect();
     let name = cluster.cluster_name().unwrap_or_default();
@@ -253,13 +258,17 @@ fn shares(cluster: &Cluster) -> impl Iterator<Item = Share> {
     })
 }
 
-/// What a cluster has of the providers that these attributes list; all of them where they list none.
+/// What a cluster has of the providers that these attributes list; all of them where they list none. The shares of AWS's
+/// own providers, which many may list, are only seen where the attributes give them some.
 fn observe(cluster: &Cluster, wanted: &Attributes) -> Observed {
     let name = cluster.cluster_name().unwrap_or_default().to_owned();
     let listed = wanted.get("providers").and_then(Value::as_array).filter(|list| !list.is_empty());
     let is_ours = |name: &str| listed.is_none_or(|list| list.iter().any(|one| one == name));
     let providers: BTreeSet<&String> = cluster.capacity_providers().iter().filter(|name| is_ours(name)).collect();
-    let shares: BTreeSet<Share> = shares(cluster).filter(|share| is_ours(&share.provider)).collect();
+    let given = wanted.get("default").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let is_given = |name: &str| given.iter().any(|share| share.get("provider").is_some_and(|one| one == name));
+    let seen = |name: &str| is_ours(name) && (listed.is_none() || !FARGATE.contains(&name) || is_given(name));
+    let shares: BTreeSet<Share> = shares(cluster).filter(|share| seen(&share.provider)).collect();
     let attributes = Attributes::from_iter([
         ("cluster".into(), json!(name)),
         ("providers".into(), json!(providers)),

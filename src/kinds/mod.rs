@@ -49,6 +49,8 @@ use crate::cloud::{
 };
 use crate::graph::{Attributes, Identity, KindSpec, Problem, ReplaceOrder, Scope};
 
+pub use vpc_endpoint::GATEWAY_SERVICES;
+
 /// Tags by key.
 pub type Tags = BTreeMap<String, String>;
 
@@ -69,7 +71,7 @@ pub trait Kind: Send + Sync {
     /// See [`Cloud::look_up`]; by id alone this is [`Kind::read`].
     async fn look_up(&self, aws: &Aws, id: Option<&str>, attributes: &Attributes) -> Result<Observed, CloudError> {
         let name = self.spec().name;
-        let Some(id) = id else {
+        let Some(id) = id.map(|id| self.own_id(id)) else {
             return Err(CloudError::unexpected(name, format!("a {name} is not looked up by its attributes")));
         };
         let address = crate::graph::Address::new(name, "existing");
@@ -84,6 +86,11 @@ pub trait Kind: Send + Sync {
             )
             .help("check the id, the region and the account")
         })
+    }
+
+    /// The id by which the kind knows a resource that a user may also name in another way, such as by its ARN.
+    fn own_id<'a>(&self, given: &'a str) -> &'a str {
+        given
     }
 
     /// See [`Cloud::find`].
@@ -351,9 +358,7 @@ pub fn tag_changes(request: &UpdateRequest) -> (Tags, Vec<String>) {
 
 /// Whether something of the wanted name was made for this address of this stack: its ownership tags say so.
 pub fn is_own(observed: &Observed, request: &CreateRequest) -> bool {
-    let have = tags_of(&observed.attributes);
-    let want = tags_of(&request.attributes);
-    [STACK_TAG, ENV_TAG, ADDRESS_TAG].iter().all(|key| have.get(*key) == want.get(*key))
+    is_owned(&request.attributes, &tags_of(&observed.attributes))
 }
 
 /// A string attribute.

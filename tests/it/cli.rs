@@ -397,3 +397,18 @@ fn credentials_and_endpoints_that_are_wrong() {
         [told(&[]), told(&[("AWS_PROFILE", "nobody")]), told(&keys).replace(&endpoint, "http://127.0.0.1:PORT")];
     keep("credentials", &shown.join("\n"));
 }
+
+/// What AWS refuses for its number or its name is told before anything is sent.
+#[test]
+fn what_a_kind_does_not_take() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tags: String = (0..8).map(|n| format!("T{n} = \"{n}\"\n")).collect();
+    let stack = format!(
+        "name = \"demo\"\nregion = \"eu-west-2\"\n\n[hosted_zone.main]\nname = \"demo.example.com\"\n\n[vpc.main]\n\
+         cidr = \"10.0.0.0/16\"\n\n[vpc_endpoint.s3]\nvpc = \"main\"\nservice = \"s3\"\n\n[route_table.main]\n\
+         vpc = \"main\"\nroutes = [\n  {{ to = \"0.0.0.0/0\", vpc_endpoint = \"s3\" }},\n  \
+         {{ to = \"10.9.0.0/16\", vpc_endpoint = \"${{vpc_endpoint.s3.id}}\" }},\n]\n\n[tags]\n{tags}"
+    );
+    fs::write(folder.path().join("demo.toml"), stack).expect("the stack is written");
+    keep("not_taken", &run(folder.path(), &["validate", "demo.toml"]));
+}

@@ -108,9 +108,9 @@ async fn a_record_that_is_there(emulator: Emulator) {
     let record = |value: &str| json!({ "zone": zone.id, "name": "www", "type": "A", "values": [value] });
     let theirs = make(&cloud, "dns_record", record("10.9.9.9")).await;
     let stack = format!(
-        "[dns_record.www]\nzone = \"{}\"\nname = \"www\"\ntype = \"A\"\nvalues = [\"10.0.0.1\"]\n\n\
-         [dns_record.new]\nzone = \"{}\"\nname = \"new\"\ntype = \"A\"\nvalues = [\"10.0.0.2\"]\n",
-        zone.id, zone.id
+        "[hosted_zone.main]\nexisting = \"{}\"\n\n[dns_record.www]\nzone = \"main\"\nname = \"www\"\ntype = \"A\"\nvalues = [\"10.0.0.1\"]\n\n\
+         [dns_record.new]\nzone = \"main\"\nname = \"new\"\ntype = \"A\"\nvalues = [\"10.0.0.2\"]\n",
+        zone.id
     );
     let project = Project::new(emulator, &stack);
     let output = project.run(&["apply", "--yes"]);
