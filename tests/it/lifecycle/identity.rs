@@ -219,9 +219,10 @@ crate::on_each_emulator!(role, policy, policy_description, instance_profile, log
 /// Somebody else's role that holds a policy is named at once, and keeps it.
 #[tokio::test]
 async fn a_policy_that_somebody_else_holds() {
-    let emulator = Emulator::Moto;
+    let emulator = Emulator::Ministack;
     let cloud = emulator.cloud().await;
-    let document = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:ListAllMyBuckets","Resource":"*"}]}"#;
+    let document =
+        r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:ListAllMyBuckets","Resource":"*"}]}"#;
     let stack = format!("[policy.main]\nname = \"{{u}}-main\"\ndocument = '''{document}'''\n");
     let project = Project::new(emulator, &stack);
     project.succeeds(&["apply", "--yes"]);
