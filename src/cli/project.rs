@@ -9,6 +9,7 @@ use crate::graph::Attributes;
 use crate::kinds::Registry;
 use crate::stack::{self, Stack};
 use crate::state::Store;
+use crate::words::nearest;
 
 /// Loads the stack that the options name.
 ///
@@ -46,13 +47,9 @@ fn stack_file(name: &str) -> Result<PathBuf, Failure> {
         return Ok(named);
     }
     let known = stack_names();
-    let near = known
-        .iter()
-        .map(|known| (strsim::jaro_winkler(known, name), known))
-        .filter(|(likeness, _)| *likeness > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
+    let near = nearest(name, known.iter().map(String::as_str));
     let help = match (near, known.as_slice()) {
-        (Some((_, near)), _) => format!("did you mean `{near}`?"),
+        (Some(near), _) => format!("did you mean `{near}`?"),
         (None, []) => "there is no directory `stacks` here; give the path of a stack file".to_owned(),
         (None, known) => format!("there are {} in stacks/", known.join(", ")),
     };

@@ -10,6 +10,7 @@ use super::render::{self, plural, style};
 use super::session::Session;
 use crate::graph::Address;
 use crate::state::{Entry, Record, State};
+use crate::words::nearest;
 
 /// Looks into the state, or moves and removes things in it; the cloud is not changed
 #[derive(Debug, clap::Args)]
@@ -163,14 +164,10 @@ async fn rm(stack: &StackOptions, targets: &[String]) -> Outcome {
 
 /// The error of an address that the state does not hold, with the one most like it.
 pub fn missing(state: Option<&State>, address: &str) -> Failure {
-    let near = state
-        .iter()
-        .flat_map(|state| state.holds())
-        .map(|(known, _)| (strsim::jaro_winkler(known.as_str(), address), known))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
+    let known = state.iter().flat_map(|state| state.resources.keys()).map(Address::as_str);
+    let near = nearest(address, known);
     let help = match near {
-        Some((_, near)) => format!("did you mean `{near}`?"),
+        Some(near) => format!("did you mean `{near}`?"),
         None => "`cofferdam state list` lists what is".to_owned(),
     };
     Failure::new(format!("`{address}` is not in the state")).help(help)

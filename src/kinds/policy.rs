@@ -12,8 +12,7 @@ use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, TOKEN_TAG, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder};
 
-/// A managed policy: what is allowed, attached to several roles. Its tags are set, and not read again: IAM returns them
-/// for one policy a call only.
+/// A managed policy: what is allowed, attached to several roles.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
@@ -102,8 +101,16 @@ impl Kind for PolicyKind {
     }
 
     async fn read(&self, aws: &Aws, wanted: &[Known]) -> Result<Vec<Option<Observed>>, CloudError> {
-        let policies = iam::policies(aws).await?;
-        Ok(wanted.iter().map(|known| policies.get(&known.id).map(|found| observe(found, &known.attributes))).collect())
+        // The account's details hold no tags of policies: one read each.
+        let each = futures_util::future::try_join_all(wanted.iter().map(|known| get(aws, &known.id)));
+        let (policies, each) = tokio::try_join!(iam::policies(aws), each)?;
+        let seen = wanted.iter().zip(each).map(|(known, alone)| {
+            let mut observed = observe(policies.get(&known.id)?, &known.attributes);
+            let tags = alone.map(|policy| ("tags".to_owned(), json!(iam::tags(policy.tags()))));
+            observed.attributes.extend(tags);
+            Some(observed)
+        });
+        Ok(seen.collect())
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

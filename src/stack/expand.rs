@@ -27,6 +27,7 @@ pub fn expand(
     blocks: Vec<Block>,
     language: &Language<'_>,
     scope: Option<&Scope>,
+    tags: &BTreeMap<String, String>,
     report: &mut Report,
 ) -> (Vec<Block>, BTreeMap<String, Expanded>) {
     let declared: BTreeSet<Address> = blocks.iter().map(|block| block.address.clone()).collect();
@@ -47,7 +48,7 @@ pub fn expand(
         if let (false, Some(scope)) = (block.broken, scope) {
             let attributes = attributes_of(&block);
             let (address, declared) = (&block.address, &declared);
-            let input = Input { address, attributes: &attributes, scope, declared, blocks: &siblings };
+            let input = Input { address, attributes: &attributes, scope, declared, blocks: &siblings, tags };
             match construct.expand(&input) {
                 Ok(expanded) => {
                     resources.extend(made(&block, &expanded));
