@@ -13,3 +13,4 @@ pub mod plan;
 pub mod simulated;
 pub mod stack;
 pub mod state;
+pub mod words;

@@ -110,6 +110,10 @@ impl Kind for CapacityProviderKind {
         Ok(in_order(wanted, found.iter().map(observe).collect()))
     }
 
+    fn own_id<'a>(&self, given: &'a str) -> &'a str {
+        ecs::name_in(given)
+    }
+
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
         let found = describe(aws, &[text(&lost.request.attributes, "name").to_owned()]).await?;
         Ok(found.first().map(observe).filter(|observed| is_own(observed, &lost.request)))

@@ -131,6 +131,10 @@ impl Kind for ClusterKind {
         Ok(observed)
     }
 
+    fn own_id<'a>(&self, given: &'a str) -> &'a str {
+        ecs::name_in(given)
+    }
+
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
         let found = describe(aws, &[text(&lost.request.attributes, "name").to_owned()]).await?;
         Ok(found.first().map(observe).filter(|observed| is_own(observed, &lost.request)))

@@ -101,6 +101,13 @@ pub struct Change {
     pub drift: bool,
 }
 
+impl Change {
+    /// The attribute that it is within: `tags` of `tags.Team`.
+    pub fn attribute(&self) -> &str {
+        self.path.split('.').next().unwrap_or_default()
+    }
+}
+
 /// What is to happen to one resource, and why.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Action {
