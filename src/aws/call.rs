@@ -14,17 +14,24 @@ use futures_util::future::BoxFuture;
 use crate::apply::gate::{Again, CallCounts, Gate};
 use crate::apply::limiter::Side;
 use crate::cloud::{CloudError, ErrorClass};
+use crate::secret::Secrets;
 
 /// The calls to AWS, each through the one [`Gate`] and with its errors classified.
 #[derive(Clone, Default)]
 pub struct Calls {
     gate: Gate,
+    secrets: Arc<Secrets>,
 }
 
 impl Calls {
     /// How often each call was sent since the start.
     pub fn counts(&self) -> CallCounts {
         self.gate.counts()
+    }
+
+    /// Takes these values out of the messages of all errors from now on: services repeat what they were sent.
+    pub fn hide(&mut self, secrets: Arc<Secrets>) {
+        self.secrets = secrets;
     }
 
     /// Sends a call that changes nothing. `action` is its IAM name, `ec2:DescribeVpcs`.
@@ -115,7 +122,8 @@ impl Calls {
         again: Again,
         attempt: &(dyn Fn() -> BoxFuture<'a, Result<Box<dyn Any + Send>, CloudError>> + Sync),
     ) -> Result<Box<dyn Any + Send>, CloudError> {
-        self.gate.send(action, side, again, attempt).await
+        let sent = self.gate.send(action, side, again, attempt).await;
+        sent.map_err(|error| CloudError { message: self.secrets.redacted(&error.message), ..error })
     }
 }
 
@@ -218,7 +226,7 @@ fn class_of(code: &str, message: &str, status: u16) -> ErrorClass {
         "EntityAlreadyExists" | "AlreadyExists" | "AlreadyExistsFault" | "RepositoryAlreadyExistsException" | "ResourceAlreadyExistsException"
         | "InvalidGroup.Duplicate" | "InvalidKeyPair.Duplicate" | "HostedZoneAlreadyExists" | "RouteAlreadyExists"
         | "InvalidLaunchTemplateName.AlreadyExistsException" | "InvalidPermission.Duplicate"
-        | "Resource.AlreadyAssociated" | "FlowLogAlreadyExists" => ErrorClass::Exists,
+        | "Resource.AlreadyAssociated" | "ParameterAlreadyExists" | "FlowLogAlreadyExists" => ErrorClass::Exists,
         "LimitExceeded" | "LimitExceededException" | "LimitExceededFault" | "VcpuLimitExceeded" | "ServiceQuotaExceededException"
         | "TooManyHostedZones" | "TooManyTagsException" => ErrorClass::Quota,
         "InternalError" | "InternalFailure" | "InternalServerError" | "InternalServiceError" | "ServerException" | "ServiceUnavailable"

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{Actions, Kind, ecs, gone_is_fine, in_order, is_of_scope, spec, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{
-    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Problem, template};
 
@@ -110,6 +110,10 @@ impl Kind for ClusterCapacityKind {
 
     fn own_id<'a>(&self, given: &'a str) -> &'a str {
         ecs::name_in(given)
+    }
+
+    async fn owned(&self, _aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        Ok(Vec::new())
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

@@ -8,9 +8,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Actions, Kind, Tags, create_tags, gone_is_fine, in_order, is_owned, spec, tag_changes, text, typed};
+use super::{
+    Actions, Kind, Tags, create_tags, gone_is_fine, in_order, is_owned, owned, spec, tag_changes, text, typed,
+};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder, Scope, template};
 
 /// A log group of CloudWatch Logs.
@@ -154,6 +156,15 @@ impl Kind for LogGroupKind {
         Ok(in_order(wanted, found))
     }
 
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        let names = describe(aws, "").await?.into_iter().filter_map(|group| group.log_group_name).collect();
+        owned::claimed_by_one(aws, names, |name| async move {
+            let outputs = outputs(&aws.scope, &name);
+            Ok(tags(aws, text(&outputs, "arn")).await?.unwrap_or_default())
+        })
+        .await
+    }
+
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
         let wanted = &lost.request.attributes;
         let name = text(wanted, "name");
@@ -268,6 +279,7 @@ async fn tags(aws: &Aws, arn: &str) -> Result<Option<Tags>, CloudError> {
     }
 }
 
+/// The groups whose names begin with this; nothing stands for all.
 async fn describe(aws: &Aws, prefix: &str) -> Result<Vec<Group>, CloudError> {
     let mut groups = Vec::new();
     let mut next = None;
@@ -276,7 +288,8 @@ async fn describe(aws: &Aws, prefix: &str) -> Result<Vec<Group>, CloudError> {
             .calls
             .read("logs:DescribeLogGroups", || {
                 // 50 is the most that a page holds.
-                let call = aws.logs.describe_log_groups().log_group_name_prefix(prefix).limit(50);
+                let prefix = (!prefix.is_empty()).then(|| prefix.to_owned());
+                let call = aws.logs.describe_log_groups().set_log_group_name_prefix(prefix).limit(50);
                 call.set_next_token(next.clone()).send()
             })
             .await?;

@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 
 use super::document::{JsonDocument, check_json};
 use super::{
-    Actions, Kind, Tags, create_tags, gone_is_fine, in_order, is_owned, spec, tag_changes, tags_of, text, typed,
+    Actions, Kind, Tags, create_tags, gone_is_fine, in_order, is_owned, owned, spec, tag_changes, tags_of, text, typed,
     untyped,
 };
 use crate::aws::{Aws, facts};
-use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder, Scope, template};
 
 /// A repository of container images (ECR).
@@ -184,6 +184,18 @@ impl Kind for RepositoryKind {
         });
         let found = futures_util::future::try_join_all(found).await?;
         Ok(in_order(wanted, found))
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        let arns = describe(aws, None).await?.into_iter().filter_map(|repository| repository.repository_arn).collect();
+        let mut claimed =
+            owned::claimed_by_one(aws, arns, |arn| async move { Ok(tags(aws, &arn).await?.unwrap_or_default()) })
+                .await?;
+        // A repository's id is its name: what stands behind the first slash of its ARN.
+        for one in &mut claimed {
+            one.id = one.id.split_once('/').map(|(_, name)| name.to_owned()).unwrap_or_default();
+        }
+        Ok(claimed)
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
