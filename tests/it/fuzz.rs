@@ -336,7 +336,7 @@ fn any_journal() {
     std::fs::write(folder.path().join("snapshot.json"), snapshot(&body)).expect("it is written");
     let path = folder.path().join("journal.jsonl");
     let mut records = vec![json!({
-        "record": "begin", "serial": state.serial, "lineage": state.lineage, "verb": "apply", "who": "a@b",
+        "record": "begin", "run": "0", "serial": state.serial, "lineage": state.lineage, "verb": "apply", "who": "a@b",
         "at": "2026-01-01T00:00:00Z",
     })];
     let value = |record: &Record| serde_json::to_value(record).expect("it is JSON");
