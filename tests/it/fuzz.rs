@@ -13,7 +13,7 @@ use cofferdam::kinds::Registry;
 use cofferdam::plan::{Inputs, Mode, Plan, Steps};
 use cofferdam::simulated::Simulated;
 use cofferdam::stack::{Files, Language, Options, Stack, parse};
-use cofferdam::state::{Record, State, Store, sha256};
+use cofferdam::state::{FORMAT_VERSION, Record, State, Store, sha256};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRng, TestRunner};
@@ -286,10 +286,11 @@ fn state_in(folder: &Path) -> Option<State> {
     }
 }
 
-/// A snapshot with this body, whose checksum is right.
-fn snapshot(body: &[u8]) -> Vec<u8> {
-    let head = json!({ "format_version": 1, "sha256": sha256(body) }).to_string();
-    [head.as_bytes(), b"\n", body, b"\n"].concat()
+/// A snapshot of this state, of no run, whose checksum is right.
+fn snapshot(state: &[u8]) -> Vec<u8> {
+    let body = [b"null\n", state, b"\n"].concat();
+    let head = json!({ "format_version": FORMAT_VERSION, "sha256": sha256(&body) }).to_string();
+    [head.as_bytes(), b"\n", &body].concat()
 }
 
 fn planned_both(cloud: &Simulated, graph: &Graph, state: &State) {
@@ -307,7 +308,7 @@ fn any_snapshot() {
     assert_eq!(state_in(folder.path()).as_ref(), Some(&state), "the good one is read");
     try_all("snapshots", &[body], |bytes| {
         // As it is, and with a checksum that fits.
-        for text in [snapshot(bytes), [b"{\"format_version\":1,\"sha256\":\"00\"}\n", bytes].concat(), bytes.to_vec()] {
+        for text in [snapshot(bytes), [b"{\"format_version\":2,\"sha256\":\"00\"}\n", bytes].concat(), bytes.to_vec()] {
             std::fs::write(&path, text).expect("it is written");
             if let Some(state) = state_in(folder.path()) {
                 planned_both(&cloud, &graph, &state);
@@ -335,7 +336,7 @@ fn any_journal() {
     std::fs::write(folder.path().join("snapshot.json"), snapshot(&body)).expect("it is written");
     let path = folder.path().join("journal.jsonl");
     let mut records = vec![json!({
-        "record": "begin", "serial": state.serial, "lineage": state.lineage, "verb": "apply", "who": "a@b",
+        "record": "begin", "run": "0", "serial": state.serial, "lineage": state.lineage, "verb": "apply", "who": "a@b",
         "at": "2026-01-01T00:00:00Z",
     })];
     let value = |record: &Record| serde_json::to_value(record).expect("it is JSON");

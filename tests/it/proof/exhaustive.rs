@@ -1,4 +1,6 @@
 //! `stacks/ecs-poc.toml`, created, updated, replaced and destroyed, by runs that die at every moment there is.
+//!
+//! `COFFERDAM_EVERY=1` (`make prove`) says that it is every moment; without it, it is every eighth, to save minutes.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +10,7 @@ use cofferdam::simulated::{Behaviour, Simulated};
 use cofferdam::state::State;
 
 use super::mortal::{DEATHS, Death, dying};
+use super::seeds::number;
 use super::stacks::{REPLACED, cloud, contents, ecs_poc, ecs_poc_replaced, ecs_poc_updated, read};
 use crate::engine::{assert_settled, complete, empty, options, run_with};
 use crate::stack::Ask;
@@ -35,15 +38,22 @@ async fn everywhere(scene: Scene) -> String {
     let undisturbed = start.fork();
     complete(run_with(&undisturbed, &then, state.clone(), ask, options()).await);
     let wanted = contents(&undisturbed);
+    let step = step();
     let mut moments = Vec::new();
     for (name, death) in DEATHS {
-        let mut number = 0;
-        while one(&start, &then, state.clone(), ask, death(number), scene.slots, &wanted).await {
-            number += 1;
+        let mut died = 0;
+        while one(&start, &then, state.clone(), ask, death(died * step), scene.slots, &wanted).await {
+            died += 1;
         }
-        moments.push(format!("{number} {name}"));
+        moments.push(format!("{died} {name}"));
     }
-    format!("{} resources: {}", wanted.len().max(state.resources.len()), moments.join(", "))
+    let resources = wanted.len().max(state.resources.len());
+    format!("{resources} resources, one of {step} moments: {}", moments.join(", "))
+}
+
+/// One of how many moments is tried.
+fn step() -> u64 {
+    number("COFFERDAM_EVERY").unwrap_or(8).max(1)
 }
 
 /// Dies once and runs again; `false` where it did not die.
@@ -58,7 +68,7 @@ async fn one(
 ) -> bool {
     let cloud = start.fork();
     // Of every other moment, what was on its way at the time of death still arrives.
-    let late = matches!(death, Death::BeforeReply(n) | Death::AfterSync(n) | Death::Torn(n) if n % 2 == 0);
+    let late = matches!(death, Death::BeforeReply(n) | Death::AfterSync(n) | Death::Torn(n) if n / step() % 2 == 0);
     let left = dying(&cloud, graph, state, ask, Some(death), (slots, late)).await;
     assert_eq!(left.failed, Vec::<String>::new(), "{death:?}");
     // Another process, which knows nothing of the first but what is on disk.

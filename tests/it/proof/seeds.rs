@@ -193,7 +193,7 @@ fn three_hundred_resources_survive_every_seed() {
     let story = runtime.block_on(story());
     let resources = story.chapters[0].wanted.len();
     let alone = number("COFFERDAM_SEED");
-    let count = number("COFFERDAM_SEEDS").unwrap_or(24);
+    let count = number("COFFERDAM_SEEDS").unwrap_or(12);
     let seeds = alone.map_or(0..count, |seed| seed..seed + 1);
     let began = std::time::Instant::now();
     let next = AtomicU64::new(seeds.start);
