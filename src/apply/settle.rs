@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::ledger::Ledger;
 use crate::cloud::{Cloud, CloudError, CreateRequest, FIRST_PAUSE, Known, Lost, Observed, longer};
 use crate::graph::{Address, Identity};
+use crate::plan::refresh;
 use crate::state::{Intent, Operation, Record, State, StateError};
 
 /// What became of one unresolved intent.
@@ -49,7 +50,8 @@ pub async fn settle(cloud: &dyn Cloud, ledger: &mut dyn Ledger) -> Result<Vec<Se
             Operation::Update => Became::HalfDone,
             Operation::Delete => match known(state, intent) {
                 Some(known) => {
-                    let read = cloud.read(intent.address.kind(), std::slice::from_ref(&known)).await?;
+                    // It may never have been sent, and a read may lag behind: gone is what stays away.
+                    let read = refresh::read(cloud, intent.address.kind(), &[(&known, true)]).await?;
                     if read.into_iter().flatten().next().is_some() { Became::Unclear } else { Became::Gone(known.id) }
                 }
                 None => Became::Unclear,

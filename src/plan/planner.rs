@@ -555,10 +555,7 @@ impl<'a> Planner<'a, '_> {
             cloud: inputs.cloud.to_owned(),
             lineage: inputs.state.map(|state| state.lineage.clone()),
             serial: inputs.state.map_or(0, |state| state.serial),
-            state_digest: match inputs.state {
-                Some(state) => state.digest(),
-                None => State::empty("", None, "", "", "").digest(),
-            },
+            state_digest: None,
             inputs_digest: inputs.inputs_digest.to_owned(),
             seal: None,
             summary,
