@@ -16,6 +16,7 @@ mod language;
 mod lifecycle;
 mod local;
 mod main_job;
+mod objects;
 mod planner;
 mod reference;
 mod refresh_calls;
