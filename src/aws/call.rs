@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 
 use crate::apply::limiter::{Limiter, Side};
 use crate::cloud::{CloudError, ErrorClass};
+use crate::secret::Secrets;
 
 /// How often each API call was sent, by its IAM name.
 pub type CallCounts = BTreeMap<String, u64>;
@@ -26,6 +27,7 @@ const ATTEMPTS: u32 = 8;
 pub struct Calls {
     limiter: Limiter,
     counts: Arc<Mutex<CallCounts>>,
+    secrets: Arc<Secrets>,
 }
 
 /// Whether a call may be sent again when its answer was lost.
@@ -39,6 +41,11 @@ impl Calls {
     /// How often each call was sent since the start.
     pub fn counts(&self) -> CallCounts {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes these values out of the messages of all errors from now on: services repeat what they were sent.
+    pub fn hide(&mut self, secrets: Arc<Secrets>) {
+        self.secrets = secrets;
     }
 
     /// Sends a call that changes nothing. `action` is its IAM name, `ec2:DescribeVpcs`.
@@ -124,7 +131,7 @@ impl Calls {
                     self.limiter.succeeded(service, side);
                     return Ok(answer);
                 }
-                Err(error) => error,
+                Err(error) => CloudError { message: self.secrets.redacted(&error.message), ..error },
             };
             let retry = match error.class {
                 ErrorClass::Throttled => {
@@ -225,7 +232,7 @@ fn class_of(code: &str, message: &str, status: u16) -> ErrorClass {
         "EntityAlreadyExists" | "AlreadyExists" | "AlreadyExistsFault" | "RepositoryAlreadyExistsException" | "ResourceAlreadyExistsException"
         | "InvalidGroup.Duplicate" | "InvalidKeyPair.Duplicate" | "HostedZoneAlreadyExists" | "RouteAlreadyExists"
         | "InvalidLaunchTemplateName.AlreadyExistsException" | "InvalidPermission.Duplicate"
-        | "Resource.AlreadyAssociated" | "FlowLogAlreadyExists" => ErrorClass::Exists,
+        | "Resource.AlreadyAssociated" | "ParameterAlreadyExists" | "FlowLogAlreadyExists" => ErrorClass::Exists,
         "LimitExceeded" | "LimitExceededException" | "LimitExceededFault" | "VcpuLimitExceeded" | "ServiceQuotaExceededException"
         | "TooManyHostedZones" | "TooManyTagsException" => ErrorClass::Quota,
         "InternalError" | "InternalFailure" | "InternalServerError" | "InternalServiceError" | "ServerException" | "ServiceUnavailable"

@@ -16,6 +16,7 @@ use super::call::{CALL_TIMEOUT, Calls};
 use super::facts;
 use crate::cloud::CloudError;
 use crate::graph::Scope;
+use crate::secret::{Mark, Secrets};
 
 /// HTTPS for the SDK.
 pub(super) fn http_client() -> SharedHttpClient {
@@ -87,6 +88,7 @@ pub struct Aws {
     pub scope: Scope,
     /// Whether this is an emulated cloud, which shows everything at once.
     pub emulated: bool,
+    values: Arc<Secrets>,
     once: Arc<Mutex<HashMap<TypeId, Slot>>>,
 }
 
@@ -153,7 +155,28 @@ impl Aws {
                 partition: facts::partition(&how.region).to_owned(),
             },
             emulated: how.emulated,
+            values: Arc::default(),
             once: Arc::default(),
+        })
+    }
+
+    /// The same with the values of the stack's secrets: calls may send them, and errors do not repeat them.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: Arc<Secrets>) -> Self {
+        self.calls.hide(secrets.clone());
+        self.values = secrets;
+        self
+    }
+
+    /// The value that a mark in an attribute stands for. It goes nowhere but into a request.
+    ///
+    /// # Errors
+    /// Where the variable has no value now.
+    pub fn reveal(&self, mark: &str) -> Result<&str, CloudError> {
+        self.values.reveal(mark).ok_or_else(|| {
+            let name = Mark::parse(mark).map_or("?", |mark| mark.name);
+            CloudError::unexpected("secret", format!("the secret `{name}` has no value"))
+                .help(format!("give it in the environment, as COFFERDAM_VAR_{name}, or in its file"))
         })
     }
 

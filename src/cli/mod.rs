@@ -17,10 +17,12 @@ mod import;
 mod interrupt;
 mod lock;
 mod options;
+mod orphans;
 mod output;
 mod plan;
 mod progress;
 mod project;
+mod recover;
 pub mod render;
 mod schema;
 mod session;
@@ -70,6 +72,8 @@ enum Verb {
     History(history::Args),
     Lock(lock::Args),
     Import(import::Args),
+    Recover(recover::Args),
+    Orphans(orphans::Args),
     Schema(schema::Args),
     Cloud(cloud::Args),
     Completions(completions::Args),
@@ -104,6 +108,8 @@ pub fn main() -> ExitCode {
             Verb::History(args) => history::run(&args).await,
             Verb::Lock(args) => lock::run(&args).await,
             Verb::Import(args) => import::run(&args).await,
+            Verb::Recover(args) => recover::run(&args).await,
+            Verb::Orphans(args) => orphans::run(&args).await,
             Verb::Schema(args) => schema::run(&args),
             Verb::Cloud(args) => cloud::run(&args).await,
             Verb::Completions(args) => completions::run(&args, command),

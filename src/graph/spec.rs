@@ -125,6 +125,9 @@ pub struct KindSpec {
     pub after_users: &'static [(&'static str, &'static [&'static str])],
     /// Attributes that cannot be read back and therefore never count as drift.
     pub write_only: &'static [&'static str],
+    /// Attributes that hold secrets: they take the value of a secret variable and nothing else, they are the only ones that
+    /// take one, and they cannot be read back.
+    pub secrets: &'static [&'static str],
     /// Attributes whose value is a JSON document in a string, shown as a line diff.
     pub documents: &'static [&'static str],
     /// How it is found again after a crash.
@@ -158,6 +161,11 @@ impl KindSpec {
     /// Whether references may name this attribute.
     pub fn has_output(&self, attribute: &str) -> bool {
         attribute == "id" || self.outputs.contains(&attribute)
+    }
+
+    /// Whether an attribute cannot be read back.
+    pub fn is_write_only(&self, attribute: &str) -> bool {
+        self.write_only.contains(&attribute) || self.secrets.contains(&attribute)
     }
 
     /// Whether the resource is only looked up.

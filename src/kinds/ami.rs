@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Actions, Kind, ec2, only_looked_up, spec, text, typed};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Problem, template};
 
 /// How many parameters one call takes ("GetParameters").
@@ -107,6 +107,11 @@ impl Kind for AmiKind {
                 .help("name a parameter that holds an id (ami-…), or a JSON document with an `image_id`")
         })?;
         Ok(observed(&id, &ami.parameter))
+    }
+
+    async fn owned(&self, _aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        // Looked up, and nobody's.
+        Ok(Vec::new())
     }
 
     async fn find(&self, _aws: &Aws, _lost: &Lost) -> Result<Option<Observed>, CloudError> {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{Actions, Kind, ecs, gone_is_fine, in_order, spec, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{
-    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Problem, template};
 
@@ -96,6 +96,10 @@ impl Kind for ClusterCapacityKind {
             is_some(&observed.attributes) || known.is_some_and(|known| !is_some(&known.attributes))
         });
         Ok(in_order(wanted, found))
+    }
+
+    async fn owned(&self, _aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        Ok(Vec::new())
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

@@ -16,7 +16,7 @@ use super::route53::{Changes, bare_id, canonical_name, change_of, full_name, rec
 use super::{Actions, Kind, spec, text, typed, untyped};
 use crate::aws::Aws;
 use crate::cloud::{
-    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Problem, template};
 
@@ -223,6 +223,10 @@ impl Kind for DnsRecordKind {
             }
         }
         Ok(out)
+    }
+
+    async fn owned(&self, _aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        Ok(Vec::new())
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

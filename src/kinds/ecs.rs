@@ -107,3 +107,22 @@ pub async fn clusters(aws: &Aws, names: &[String], include: &[ClusterField]) -> 
     found.retain(|cluster| cluster.status() != Some("INACTIVE"));
     Ok(found)
 }
+
+/// The names of all clusters.
+///
+/// # Errors
+/// Of `ListClusters`.
+pub async fn cluster_names(aws: &Aws) -> Result<Vec<String>, CloudError> {
+    let mut names = Vec::new();
+    let mut next: Option<String> = None;
+    loop {
+        let call = || aws.ecs.list_clusters().set_next_token(next.clone()).send();
+        let page = aws.calls.read("ecs:ListClusters", call).await?;
+        // The last part of the ARN.
+        names.extend(page.cluster_arns().iter().filter_map(|arn| arn.rsplit('/').next()).map(str::to_owned));
+        next = page.next_token.filter(|token| !token.is_empty());
+        if next.is_none() {
+            return Ok(names);
+        }
+    }
+}

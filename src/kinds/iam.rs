@@ -12,7 +12,7 @@ use crate::cloud::{CloudError, ErrorClass};
 use crate::graph::{Attributes, Problem, Scope, template};
 
 /// How many entries one page of a listing may hold ("MaxItems": 1000).
-const PAGE: i32 = 1000;
+pub const PAGE: i32 = 1000;
 
 /// Follows the pages of an IAM listing and collects what `$items` takes from each.
 macro_rules! pages {
@@ -43,6 +43,11 @@ impl Roles {
     /// A role: its details, and its entry in the listing, which holds description and session length.
     pub fn get(&self, name: &str) -> Option<(&RoleDetail, Option<&Role>)> {
         self.details.get(name).map(|details| (details, self.listed.get(name)))
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &RoleDetail> {
+        self.details.values()
     }
 
     /// An instance profile that holds a role, and that role's name.
@@ -87,6 +92,11 @@ pub async fn roles(aws: &Aws) -> Result<std::sync::Arc<Roles>, CloudError> {
 pub struct Policies(HashMap<String, ManagedPolicyDetail>);
 
 impl Policies {
+    /// The ARNs of all of them.
+    pub fn arns(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+
     /// A policy by its ARN.
     pub fn get(&self, arn: &str) -> Option<&ManagedPolicyDetail> {
         self.0.get(arn)

@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Actions, Kind, Tags, create_tags, gone_is_fine, iam, is_owned, spec, taken, typed};
+use super::{Actions, Kind, Tags, create_tags, gone_is_fine, iam, is_owned, owned, spec, taken, typed};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Naming, ReplaceOrder};
 
 /// An instance profile: hands a role to EC2 instances. Its tags are set, and not read again: IAM returns them for one
@@ -56,7 +56,12 @@ impl Kind for InstanceProfileKind {
 
     fn actions(&self) -> Actions {
         Actions {
-            read: &["iam:GetAccountAuthorizationDetails", "iam:ListRoles", "iam:GetInstanceProfile"],
+            read: &[
+                "iam:GetAccountAuthorizationDetails",
+                "iam:ListRoles",
+                "iam:GetInstanceProfile",
+                "iam:ListInstanceProfiles",
+            ],
             create: &[
                 "iam:CreateInstanceProfile",
                 "iam:TagInstanceProfile",
@@ -89,6 +94,16 @@ impl Kind for InstanceProfileKind {
             });
         }
         Ok(found)
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        let listed = iam::pages!(aws, "iam:ListInstanceProfiles", page => page.instance_profiles,
+            aws.iam.list_instance_profiles().max_items(iam::PAGE));
+        let names = listed.into_iter().map(|profile| profile.instance_profile_name).collect();
+        owned::claimed_by_one(aws, names, |name| async move {
+            Ok(get(aws, &name).await?.map(|profile| iam::tags(profile.tags())).unwrap_or_default())
+        })
+        .await
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

@@ -12,10 +12,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Actions, Kind, Tags, ec2, gone_is_fine, in_order, spec, tags_of, text, typed};
+use super::{Actions, Kind, Tags, ec2, gone_is_fine, in_order, owned, spec, tags_of, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{
-    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
 };
 use crate::graph::{Attributes, KindSpec, Naming, ReplaceOrder};
 
@@ -238,6 +238,10 @@ impl Kind for LaunchTemplateKind {
         let mut observed = in_order(wanted, observe(aws, &templates).await?);
         look_at_tags_again(aws, wanted, &mut observed).await?;
         Ok(observed)
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        owned::of_ec2(aws, "lt-").await
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

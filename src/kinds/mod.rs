@@ -26,6 +26,8 @@ mod listener_rule;
 mod load_balancer;
 mod log_group;
 mod nat_gateway;
+pub mod owned;
+mod parameter;
 mod policy;
 mod repository;
 mod role;
@@ -53,7 +55,7 @@ use serde_json::Value;
 
 use crate::aws::Aws;
 use crate::cloud::{
-    ADDRESS_TAG, Cloud, CloudError, CreateRequest, Created, ENV_TAG, Known, Lost, Observed, Phase, Progress,
+    ADDRESS_TAG, Cloud, CloudError, CreateRequest, Created, ENV_TAG, Known, Lost, Observed, Owned, Phase, Progress,
     REGION_TAG, STACK_TAG, TOKEN_TAG, UpdateRequest, VISIBILITY,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Problem, ReplaceOrder, Scope};
@@ -94,6 +96,10 @@ pub trait Kind: Send + Sync {
             .help("check the id, the region and the account")
         })
     }
+
+    /// See [`Cloud::owned`]. What lists with tags is asked for all at once; [`owned`] has what kinds share. A kind without
+    /// tags has nothing to list: `recover` finds its resources by their attributes, through [`Kind::find`].
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError>;
 
     /// See [`Cloud::find`].
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError>;
@@ -155,6 +161,7 @@ fn all() -> Vec<Box<dyn Kind>> {
         Box::new(load_balancer::LoadBalancerKind),
         Box::new(log_group::LogGroupKind),
         Box::new(nat_gateway::NatGatewayKind),
+        Box::new(parameter::ParameterKind),
         Box::new(policy::PolicyKind),
         Box::new(repository::RepositoryKind),
         Box::new(role::RoleKind),
@@ -223,6 +230,11 @@ impl AwsCloud {
         Self { aws, registry: Registry::new() }
     }
 
+    /// Takes the stack's secrets, for the calls that send their values.
+    pub fn keep(&mut self, secrets: std::sync::Arc<crate::secret::Secrets>) {
+        self.aws = self.aws.clone().with_secrets(secrets);
+    }
+
     /// The clients.
     pub fn aws(&self) -> &Aws {
         &self.aws
@@ -252,6 +264,19 @@ impl Cloud for AwsCloud {
 
     fn visibility(&self) -> Duration {
         if self.aws.emulated { Duration::ZERO } else { VISIBILITY }
+    }
+
+    fn kinds(&self) -> Vec<&str> {
+        self.registry.specs().into_iter().map(|spec| spec.name).collect()
+    }
+
+    async fn owned(&self, kind: &str) -> Result<Vec<Owned>, CloudError> {
+        let mut owned = self.kind(kind)?.owned(&self.aws).await?;
+        for one in &mut owned {
+            one.address = one.address.take().filter(|address| address.kind() == kind);
+        }
+        owned.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(owned)
     }
 
     async fn read(&self, kind: &str, wanted: &[Known]) -> Result<Vec<Option<Observed>>, CloudError> {
@@ -302,6 +327,7 @@ pub fn spec<A: Serialize + DeserializeOwned + JsonSchema>(name: &'static str, ti
         needs_only_existence: &[],
         after_users: &[],
         write_only: &[],
+        secrets: &[],
         documents: &[],
         identity: Identity::TagOnCreate,
         naming: None,

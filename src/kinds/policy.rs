@@ -7,9 +7,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::document::{PolicyDocument, PolicyUse, check_policy};
-use super::{Actions, Kind, Tags, create_tags, gone_is_fine, iam, is_of_stack, is_owned, spec, taken, text, typed};
+use super::{
+    Actions, Kind, Tags, create_tags, gone_is_fine, iam, is_of_stack, is_owned, owned, spec, taken, text, typed,
+};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, TOKEN_TAG, UpdateRequest};
+use crate::cloud::{
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, TOKEN_TAG, UpdateRequest,
+};
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder};
 
 /// A managed policy: what is allowed, attached to several roles. Its tags are set, and not read again: IAM returns them
@@ -105,6 +109,14 @@ impl Kind for PolicyKind {
     async fn read(&self, aws: &Aws, wanted: &[Known]) -> Result<Vec<Option<Observed>>, CloudError> {
         let policies = iam::policies(aws).await?;
         Ok(wanted.iter().map(|known| policies.get(&known.id).map(|found| observe(found, &known.attributes))).collect())
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        let arns = iam::policies(aws).await?.arns();
+        owned::claimed_by_one(aws, arns, |arn| async move {
+            Ok(get(aws, &arn).await?.map(|policy| iam::tags(policy.tags())).unwrap_or_default())
+        })
+        .await
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 
 use super::document::{JsonDocument, check_json};
 use super::{
-    Actions, Kind, Tags, create_tags, gone_is_fine, in_order, is_owned, spec, tag_changes, text, typed, untyped,
+    Actions, Kind, Tags, create_tags, gone_is_fine, in_order, is_owned, owned, spec, tag_changes, text, typed, untyped,
 };
 use crate::aws::{Aws, facts};
-use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder, Scope, template};
 
 /// A repository of container images (ECR). Its tags are set, and not read again: they are returned for one repository a
@@ -186,6 +186,16 @@ impl Kind for RepositoryKind {
         Ok(in_order(wanted, found))
     }
 
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        let arns = describe(aws, None).await?.into_iter().filter_map(|repository| repository.repository_arn).collect();
+        let mut claimed = owned::claimed_by_one(aws, arns, |arn| async move { tags(aws, &arn).await }).await?;
+        // A repository's id is its name: what stands behind the first slash of its ARN.
+        for one in &mut claimed {
+            one.id = one.id.split_once('/').map(|(_, name)| name.to_owned()).unwrap_or_default();
+        }
+        Ok(claimed)
+    }
+
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
         let wanted = &lost.request.attributes;
         let found = match describe(aws, Some(vec![text(wanted, "name").to_owned()])).await {
@@ -195,9 +205,7 @@ impl Kind for RepositoryKind {
         };
         let Some(repository) = found.first() else { return Ok(None) };
         let arn = repository.repository_arn().unwrap_or_default();
-        let call = || aws.ecr.list_tags_for_resource().resource_arn(arn).send();
-        let tags = aws.calls.read("ecr:ListTagsForResource", call).await?.tags.unwrap_or_default();
-        let tags: Tags = tags.into_iter().map(|tag| (tag.key, tag.value)).collect();
+        let tags = tags(aws, arn).await?;
         if !is_owned(wanted, &tags) {
             return Ok(None);
         }
@@ -337,6 +345,16 @@ async fn lifecycle(aws: &Aws, name: &str) -> Result<Option<JsonDocument>, CloudE
     match aws.calls.read("ecr:GetLifecyclePolicy", call).await {
         Ok(answer) => Ok(answer.lifecycle_policy_text().map(JsonDocument::new)),
         Err(error) if error.is(ErrorClass::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The tags of a repository; of one that went meanwhile, none.
+async fn tags(aws: &Aws, arn: &str) -> Result<Tags, CloudError> {
+    match aws.calls.read("ecr:ListTagsForResource", || aws.ecr.list_tags_for_resource().resource_arn(arn).send()).await
+    {
+        Ok(answer) => Ok(answer.tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)).collect()),
+        Err(error) if error.is(ErrorClass::NotFound) => Ok(Tags::new()),
         Err(error) => Err(error),
     }
 }

@@ -11,9 +11,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Actions, Kind, Tags, canonical, ec2, gone_is_fine, in_order, spec, typed, untyped};
+use super::{Actions, Kind, Tags, canonical, ec2, gone_is_fine, in_order, owned, spec, typed, untyped};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, KindSpec, Problem, template};
 use crate::net;
 
@@ -167,7 +167,7 @@ impl Kind for RouteTableKind {
 
     fn actions(&self) -> Actions {
         Actions {
-            read: &["ec2:DescribeRouteTables"],
+            read: &["ec2:DescribeRouteTables", "ec2:DescribeTags"],
             create: &[
                 "ec2:CreateRouteTable",
                 "ec2:CreateTags",
@@ -200,6 +200,10 @@ impl Kind for RouteTableKind {
             found.extend(describe(aws, filter).await?.iter().map(observe));
         }
         Ok(in_order(wanted, found))
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        owned::of_ec2(aws, "rtb-").await
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

@@ -9,9 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Actions, Kind, Tags, ec2, in_order, spec, typed};
+use super::{Actions, Kind, Tags, ec2, in_order, owned, spec, typed};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, Phase, Progress, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest};
 use crate::graph::{Attributes, KindSpec, Problem};
 use crate::net;
 
@@ -64,7 +64,7 @@ impl Kind for VpcKind {
 
     fn actions(&self) -> Actions {
         Actions {
-            read: &["ec2:DescribeVpcs", "ec2:DescribeVpcAttribute"],
+            read: &["ec2:DescribeVpcs", "ec2:DescribeVpcAttribute", "ec2:DescribeTags"],
             create: &["ec2:CreateVpc", "ec2:CreateTags", "ec2:ModifyVpcAttribute", "ec2:AssociateVpcCidrBlock"],
             update: &[
                 "ec2:ModifyVpcAttribute",
@@ -86,6 +86,10 @@ impl Kind for VpcKind {
             }
         }
         Ok(in_order(wanted, found))
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        owned::of_ec2(aws, "vpc-").await
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

@@ -37,7 +37,7 @@ fn is_blank(value: &Value) -> bool {
 pub fn current(spec: &KindSpec, state: &Attributes, observed: Option<&Attributes>, desired: &Attributes) -> Attributes {
     let mut out = state.clone();
     for (name, value) in observed.into_iter().flatten() {
-        if spec.write_only.contains(&name.as_str()) {
+        if spec.is_write_only(name) {
             continue;
         }
         let value = match (name.as_str(), value) {
@@ -57,7 +57,7 @@ pub fn current(spec: &KindSpec, state: &Attributes, observed: Option<&Attributes
 
 /// Whether an attribute that the cloud returned says what the state says, or is none of ours.
 pub fn is_as_known(spec: &KindSpec, entry: &Entry, name: &str, observed: &Value) -> bool {
-    if spec.write_only.contains(&name) {
+    if spec.is_write_only(name) {
         return true;
     }
     match (name, entry.attributes.get(name), observed) {

@@ -2,6 +2,7 @@
 
 mod diff;
 mod drift;
+pub mod guards;
 mod moves;
 mod planner;
 pub mod refresh;
@@ -22,6 +23,7 @@ pub use saved::SavedError;
 pub use steps::{Step, StepKind, Steps};
 
 use crate::graph::{Address, Attributes, Need, Scope};
+use crate::secret::Seal;
 
 /// The version of a plan's JSON form.
 pub const FORMAT_VERSION: u32 = 1;
@@ -220,6 +222,9 @@ pub struct Plan {
     pub state_digest: String,
     /// A digest of the stack's files and variables.
     pub inputs_digest: String,
+    /// The key of the digests that stand for secret values, where the state has none yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<Seal>,
     /// How many of each.
     pub summary: Summary,
     /// Everything, in the order in which it is shown: dependencies first, deletions last.

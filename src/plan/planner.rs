@@ -558,6 +558,7 @@ impl<'a> Planner<'a, '_> {
                 None => State::empty("", None, "", "", "").digest(),
             },
             inputs_digest: inputs.inputs_digest.to_owned(),
+            seal: None,
             summary,
             actions: self.actions,
             drift: self.drift,

@@ -20,10 +20,11 @@ pub use store::Held;
 use store::Holdings;
 
 use crate::cloud::{
-    Cloud, CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
+    Cloud, CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
 };
 use crate::graph::{Address, Attributes, KindSpec, Scope};
-use crate::kinds::Registry;
+use crate::kinds::owned::claimed;
+use crate::kinds::{Registry, tags_of};
 
 /// How long things of a kind take.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -254,6 +255,23 @@ impl Cloud for Simulated {
 
     fn spec(&self, kind: &str) -> Option<&KindSpec> {
         self.own.get(kind).or_else(|| self.registry.spec(kind))
+    }
+
+    fn kinds(&self) -> Vec<&str> {
+        let own = self.own.keys().copied();
+        let mut kinds: Vec<&str> = self.registry.specs().into_iter().map(|spec| spec.name).chain(own).collect();
+        kinds.sort_unstable();
+        kinds
+    }
+
+    async fn owned(&self, kind: &str) -> Result<Vec<Owned>, CloudError> {
+        self.call(kind, Operation::Find, None, |inner, spec, now| {
+            let held = inner.holdings.held.iter();
+            let shown = held.filter(|(_, held)| held.kind == spec.name && held.visible <= now && held.gone.is_none());
+            let tagged = shown.map(|(id, held)| (id, tags_of(&held.attributes)));
+            Ok(tagged.filter_map(|(id, tags)| claimed(&self.scope, id, &tags)).collect())
+        })
+        .await
     }
 
     async fn read(&self, kind: &str, wanted: &[Known]) -> Result<Vec<Option<Observed>>, CloudError> {

@@ -191,7 +191,7 @@ impl Holdings {
     pub fn observe(&self, spec: &KindSpec, id: &str, scope: &Scope, now: Instant) -> Option<Observed> {
         let held = self.held.get(id).filter(|held| held.visible <= now)?;
         let mut attributes = held.attributes.clone();
-        attributes.retain(|name, _| !spec.write_only.contains(&name.as_str()));
+        attributes.retain(|name, _| !spec.is_write_only(name));
         if spec.taggable
             && spec.identity == Identity::TagOnCreate
             && let Some(Value::Object(tags)) = attributes.get_mut("tags")

@@ -1,6 +1,7 @@
 //! State: what the tool made, where it is, and what it was about to do. A snapshot, a journal, a lock and a history in
 //! one place for each stack, environment, cloud, account and region.
 
+mod aside;
 mod deposed;
 mod directory;
 mod error;
@@ -19,6 +20,7 @@ use std::collections::{BTreeMap, btree_map};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use aside::Rebuild;
 pub use deposed::{Aside, Deposed};
 pub use directory::{Directories, Directory};
 pub use error::StateError;
@@ -28,10 +30,11 @@ pub use lock::Holder;
 pub use memory::Memory;
 pub use objects::{ObjectHome, Objects, Tag, When};
 pub use place::{Contents, Held, Home, Occupied, Place, Taken};
-pub use snapshot::{Snapshot, sha256};
+pub use snapshot::{Snapshot, hexadecimal, sha256};
 pub use store::{Store, Writer};
 
 use crate::graph::{Address, Attributes, Reference};
+use crate::secret::Seal;
 
 /// The version of the snapshot's form.
 pub const FORMAT_VERSION: u32 = 2;
@@ -216,6 +219,9 @@ pub struct State {
     /// For an emulated cloud: which run of it. Another run has forgotten everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
+    /// The key of the digests that stand for secret values, where the stack has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<Seal>,
     /// What exists.
     pub resources: BTreeMap<Address, Entry>,
     /// What was replaced and is to be deleted.
@@ -241,6 +247,7 @@ impl State {
             account: account.to_owned(),
             region: region.to_owned(),
             instance: None,
+            seal: None,
             resources: BTreeMap::new(),
             deposed: Aside::default(),
             outputs: BTreeMap::new(),

@@ -26,6 +26,7 @@ const JOURNAL: &str = "journal.jsonl";
 const PARTS: &str = "journal/";
 const HISTORY: &str = "history/";
 const LOCK: &str = "lock.json";
+const ASIDE: &str = "set-aside/";
 
 /// How often reading is begun again where somebody writes meanwhile.
 const TRIES: usize = 20;
@@ -391,6 +392,27 @@ impl Held for Writing {
     fn keep(&mut self, name: &str, snapshot: &[u8]) -> Result<(), StateError> {
         self.check()?;
         self.place.keep(name, snapshot)
+    }
+
+    fn set_aside(&mut self, name: &str) -> Result<Option<String>, StateError> {
+        self.check()?;
+        let mut is_there = false;
+        let there = |key: &str| self.place.objects.get(&self.place.key(key));
+        let (snapshot, journal) = (there(SNAPSHOT)?, there(JOURNAL)?);
+        let folder = format!("{ASIDE}{name}-{}", self.writer);
+        for (key, object) in [(SNAPSHOT, &snapshot), (JOURNAL, &journal)] {
+            if let Some((bytes, _)) = object {
+                let to = self.place.key(&format!("{folder}/{key}"));
+                self.place.objects.put(&to, bytes, &When::Always)?;
+                is_there = true;
+            }
+        }
+        // The journal first: from then on nobody else writes. Its parts stay for what was set aside.
+        self.journal = Journal { tag: journal.map(|(_, tag)| tag), ..Journal::default() };
+        self.put_journal(Vec::new(), Vec::new())?;
+        self.place.objects.delete(&self.place.key(SNAPSHOT))?;
+        self.snapshot = None;
+        Ok(is_there.then(|| self.place.name_of(&folder)))
     }
 
     fn forget(&mut self, name: &str) {

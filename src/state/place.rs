@@ -144,6 +144,13 @@ pub trait Held: Debug + Send {
     /// Where it cannot be made safe.
     fn keep(&mut self, name: &str, snapshot: &[u8]) -> Result<(), StateError>;
 
+    /// Moves what stands there out of the way, whole or damaged, to where it is kept under this name and never deleted.
+    /// Gives what messages call that; `None` where nothing stood there.
+    ///
+    /// # Errors
+    /// Where it cannot be moved; what was not moved still stands there then.
+    fn set_aside(&mut self, name: &str) -> Result<Option<String>, StateError>;
+
     /// Removes a former snapshot. Failing to is no failure of the run.
     fn forget(&mut self, name: &str);
 }

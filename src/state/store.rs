@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::secret::Seal;
+
 use super::place::{Contents, Held, Home, Place, Taken};
 use super::{
     Directories, Directory, End, Holder, Occupied, Record, Run, SNAPSHOT, Snapshot, State, StateError, changes,
@@ -191,16 +193,7 @@ impl Store {
     /// # Errors
     /// Where somebody else writes, or the place cannot be written to.
     pub fn open(&self, holder: &Holder, fresh: impl Fn() -> State) -> Result<Writer, StateError> {
-        let held = self.take(holder)?;
-        let begin = Record::Begin {
-            run: uuid::Uuid::new_v4().simple().to_string(),
-            serial: 0,
-            lineage: String::new(),
-            verb: holder.verb.clone(),
-            who: format!("{}@{}", holder.user, holder.host),
-            at: holder.since.clone(),
-        };
-        let mut writing = Writing { place: self.place.clone(), held, begin };
+        let mut writing = self.lock(holder)?;
         let mut tries = 0;
         let state = loop {
             match self.begin(&mut writing, &fresh) {
@@ -209,7 +202,32 @@ impl Store {
                 other => break other?,
             }
         };
-        Ok(Writer { before: state.clone(), state, writing, pending: Vec::new(), is_changed: false, unwritable: None })
+        Ok(Writer::new(state, writing))
+    }
+
+    /// The place that it is in.
+    pub(super) fn place(&self) -> &dyn Place {
+        self.place.as_ref()
+    }
+
+    /// Takes the lock, whatever stands in the place.
+    pub(super) fn lock(&self, holder: &Holder) -> Result<Writing, StateError> {
+        let text = serde_json::to_string(holder).unwrap_or_default();
+        let held = match self.place.take(&text)? {
+            Taken::Held(held) => held,
+            Taken::Occupied(Occupied { holder, dead_in }) => {
+                return Err(StateError::Locked { holder: Box::new(Holder::parse(&holder)), dead_in });
+            }
+        };
+        let begin = Record::Begin {
+            run: uuid::Uuid::new_v4().simple().to_string(),
+            serial: 0,
+            lineage: String::new(),
+            verb: holder.verb.clone(),
+            who: format!("{}@{}", holder.user, holder.host),
+            at: holder.since.clone(),
+        };
+        Ok(Writing { place: self.place.clone(), held, begin })
     }
 
     /// Reads what there is, and begins this run's part of the journal.
@@ -238,8 +256,8 @@ impl Store {
             return Err(StateError::Nothing { name: from.name() });
         }
         let mut there = from.open(holder, || State::empty("", None, "", "", ""))?;
-        let mut held = self.take(holder)?;
-        let contents = held.contents()?;
+        let mut writing = self.lock(holder)?;
+        let contents = writing.held.contents()?;
         let here = match self.found(&contents) {
             Err(StateError::Moved { .. }) => None,
             found => found?.map(|found| found.snapshot.state),
@@ -250,16 +268,15 @@ impl Store {
         }
         for name in from.place.history()? {
             if let Some(bytes) = from.place.read(&format!("history/{name}"))? {
-                held.keep(&name, &bytes)?;
+                writing.held.keep(&name, &bytes)?;
             }
         }
         let kept = name_of(there.state.serial);
         if let Some(bytes) = from.place.read(SNAPSHOT)? {
-            held.keep(&kept, &bytes)?;
+            writing.held.keep(&kept, &bytes)?;
         }
         there.state.serial += 1;
         let run = there.run(End::Done);
-        let mut writing = Writing { place: self.place.clone(), held, begin: there.writing.begin.clone() };
         writing.write(&there.state, Some(&run), false)?;
         writing.held.clear()?;
         let word = snapshot::moved(&self.home_name())
@@ -267,16 +284,6 @@ impl Store {
         there.writing.held.replace(&word, Some(&kept))?;
         there.writing.held.clear()?;
         Ok(there.state)
-    }
-
-    fn take(&self, holder: &Holder) -> Result<Box<dyn Held>, StateError> {
-        let text = serde_json::to_string(holder).unwrap_or_default();
-        match self.place.take(&text)? {
-            Taken::Held(held) => Ok(held),
-            Taken::Occupied(Occupied { holder, dead_in }) => {
-                Err(StateError::Locked { holder: Box::new(Holder::parse(&holder)), dead_in })
-            }
-        }
     }
 
     /// How messages name what holds the states of many stacks, this one among them.
@@ -321,20 +328,27 @@ fn name_of(serial: u64) -> String {
     format!("{serial:08}.json")
 }
 
-fn number_of(name: &str) -> Option<u64> {
+pub(super) fn number_of(name: &str) -> Option<u64> {
     name.strip_suffix(".json")?.parse().ok()
 }
 
 /// A place that is locked, and the run that locked it.
 #[derive(Debug)]
-struct Writing {
+pub(super) struct Writing {
     place: Arc<dyn Place>,
-    held: Box<dyn Held>,
+    pub(super) held: Box<dyn Held>,
     /// This run's first record, of no snapshot yet.
     begin: Record,
 }
 
 impl Writing {
+    /// Begins with a state where there is none.
+    pub(super) fn anew(mut self, state: State) -> Result<Writer, StateError> {
+        self.write(&state, None, false)?;
+        self.begin(&state, 0)?;
+        Ok(Writer::new(state, self))
+    }
+
     /// Begins this run's part of the journal of a snapshot, behind what counts of it.
     fn begin(&mut self, state: &State, whole: u64) -> Result<(), StateError> {
         if let Record::Begin { serial, lineage, .. } = &mut self.begin {
@@ -378,6 +392,10 @@ pub struct Writer {
 }
 
 impl Writer {
+    fn new(state: State, writing: Writing) -> Self {
+        Self { before: state.clone(), state, writing, pending: Vec::new(), is_changed: false, unwritable: None }
+    }
+
     /// The state as it is now.
     pub fn state(&self) -> &State {
         &self.state
@@ -389,6 +407,12 @@ impl Writer {
             self.state.instance = instance;
             self.is_changed = true;
         }
+    }
+
+    /// Keeps the key of the digests that stand for secret values.
+    pub fn set_seal(&mut self, seal: Seal) {
+        self.state.seal = Some(seal);
+        self.is_changed = true;
     }
 
     /// Takes a record into the state; it is safe after the next [`Writer::sync`].

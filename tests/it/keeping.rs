@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cofferdam::apply::{Execution, Report, Stop, execute};
 use cofferdam::cloud::{
-    Cloud, CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
+    Cloud, CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
 };
 use cofferdam::graph::{Attributes, Graph, KindSpec, Scope};
 use cofferdam::plan::{Plan, drift, refresh};
@@ -49,6 +49,14 @@ impl Cloud for Odd<'_> {
 
     fn spec(&self, kind: &str) -> Option<&KindSpec> {
         self.inner.spec(kind)
+    }
+
+    fn kinds(&self) -> Vec<&str> {
+        self.inner.kinds()
+    }
+
+    async fn owned(&self, kind: &str) -> Result<Vec<Owned>, CloudError> {
+        self.inner.owned(kind).await
     }
 
     async fn read(&self, kind: &str, wanted: &[Known]) -> Result<Vec<Option<Observed>>, CloudError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_autoscaling::types::{
-    AutoScalingGroup as Group, InstancesDistribution, LaunchTemplate as MixedTemplate, LaunchTemplateOverrides,
+    AutoScalingGroup as Group, Filter, InstancesDistribution, LaunchTemplate as MixedTemplate, LaunchTemplateOverrides,
     LaunchTemplateSpecification, LifecycleState, MixedInstancesPolicy, ScalingActivityStatusCode as Status, Tag,
 };
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::INSTANCES_PER_CALL;
 use super::attributes::{AutoscalingGroup, MixedInstances};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, ErrorClass, Observed, Progress, TOKEN_TAG};
+use crate::cloud::{CloudError, CreateRequest, ErrorClass, Observed, Progress, STACK_TAG, TOKEN_TAG};
 use crate::graph::Attributes;
 use crate::kinds::{Tags, create_tags, tags_of};
 
@@ -25,36 +25,58 @@ const PER_CALL: usize = 100;
 pub async fn describe(aws: &Aws, names: &[String]) -> Result<Vec<Group>, CloudError> {
     let mut groups = Vec::new();
     for chunk in names.chunks(PER_CALL) {
-        let mut next = None;
-        loop {
-            let page = aws
-                .calls
-                .read("autoscaling:DescribeAutoScalingGroups", || {
-                    aws.autoscaling
-                        .describe_auto_scaling_groups()
-                        .set_auto_scaling_group_names(Some(chunk.to_vec()))
-                        .max_records(PER_CALL as i32)
-                        .set_next_token(next.clone())
-                        .send()
-                })
-                .await?;
-            next = page.next_token().map(str::to_owned);
-            groups.extend(page.auto_scaling_groups.unwrap_or_default());
-            if next.is_none() {
-                break;
-            }
-        }
+        groups.extend(listed(aws, Some(chunk.to_vec()), None).await?);
     }
     Ok(groups)
 }
 
-/// Groups by name, without those that are being deleted: a group has a status only then ("AutoScalingGroup").
+/// The groups that carry the tag of the stack that is worked on, without those that are being deleted.
+///
+/// # Errors
+/// Of `DescribeAutoScalingGroups`.
+pub async fn of_stack(aws: &Aws) -> Result<Vec<Group>, CloudError> {
+    let filter = Filter::builder().name(format!("tag:{STACK_TAG}")).values(&aws.scope.stack).build();
+    let mut groups = listed(aws, None, Some(vec![filter])).await?;
+    groups.retain(is_living);
+    Ok(groups)
+}
+
+async fn listed(aws: &Aws, names: Option<Vec<String>>, filters: Option<Vec<Filter>>) -> Result<Vec<Group>, CloudError> {
+    let mut groups = Vec::new();
+    let mut next = None;
+    loop {
+        let page = aws
+            .calls
+            .read("autoscaling:DescribeAutoScalingGroups", || {
+                aws.autoscaling
+                    .describe_auto_scaling_groups()
+                    .set_auto_scaling_group_names(names.clone())
+                    .set_filters(filters.clone())
+                    .max_records(PER_CALL as i32)
+                    .set_next_token(next.clone())
+                    .send()
+            })
+            .await?;
+        next = page.next_token().map(str::to_owned);
+        groups.extend(page.auto_scaling_groups.unwrap_or_default());
+        if next.is_none() {
+            return Ok(groups);
+        }
+    }
+}
+
+/// A group has a status only while it is being deleted ("AutoScalingGroup").
+fn is_living(group: &Group) -> bool {
+    !group.status().is_some_and(|status| status.starts_with("Delete"))
+}
+
+/// Groups by name, without those that are being deleted.
 ///
 /// # Errors
 /// Of `DescribeAutoScalingGroups`.
 pub async fn living(aws: &Aws, names: &[String]) -> Result<Vec<Group>, CloudError> {
     let mut groups = describe(aws, names).await?;
-    groups.retain(|group| !group.status().is_some_and(|status| status.starts_with("Delete")));
+    groups.retain(is_living);
     Ok(groups)
 }
 
