@@ -14,3 +14,4 @@ pub mod secret;
 pub mod simulated;
 pub mod stack;
 pub mod state;
+pub mod words;

@@ -2,6 +2,7 @@
 
 mod event;
 mod execute;
+pub mod gate;
 mod ledger;
 pub mod limiter;
 mod orphans;

@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 
 use super::call::{CALL_TIMEOUT, Calls};
 use super::facts;
-use crate::cloud::CloudError;
+use crate::cloud::{CloudError, ErrorClass};
 use crate::graph::Scope;
 use crate::secret::{Mark, Secrets};
 
@@ -45,6 +45,16 @@ pub enum ConnectError {
     /// Nobody answers there, or refuses who is asking.
     #[error("cannot find out which account the credentials belong to: {0}")]
     Identity(CloudError),
+}
+
+/// Where nobody answers, which endpoint that was, unless it is AWS's own.
+fn at_endpoint(error: CloudError, endpoint: Option<&str>) -> CloudError {
+    match endpoint {
+        Some(endpoint) if error.is(ErrorClass::Uncertain) => {
+            error.help(format!("check the endpoint, {endpoint} (AWS_ENDPOINT_URL), and that something answers there"))
+        }
+        _ => error,
+    }
 }
 
 /// Clients of one account and region.
@@ -126,9 +136,9 @@ impl Aws {
         }
         let sts = client!(aws_sdk_sts, "sts");
         let identity = calls
-            .read("sts:GetCallerIdentity", || sts.get_caller_identity().send())
+            .first("sts:GetCallerIdentity", || sts.get_caller_identity().send())
             .await
-            .map_err(ConnectError::Identity)?;
+            .map_err(|error| ConnectError::Identity(at_endpoint(error, config.endpoint_url())))?;
         Ok(Self {
             ec2: client!(aws_sdk_ec2, "ec2"),
             ecs: client!(aws_sdk_ecs, "ecs"),

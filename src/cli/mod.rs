@@ -23,6 +23,7 @@ mod plan;
 mod progress;
 mod project;
 mod recover;
+mod rehearse;
 pub mod render;
 mod schema;
 mod session;
@@ -53,6 +54,7 @@ const EXAMPLES: &str = "\
 Examples:
   cofferdam validate ecs-poc               check stacks/ecs-poc.toml without a cloud
   cofferdam plan ecs-poc                   show what an apply would do to the local cloud
+  cofferdam rehearse ecs-poc               show how an apply would go on AWS, and for how long
   cofferdam apply ecs-poc --cloud aws      plan, ask, and apply to AWS
   cofferdam destroy ecs-poc --env staging  delete everything of the staging environment
 
@@ -62,6 +64,7 @@ Exit codes: 0 done, 1 an error, 2 wrong usage (with plan --detailed-exitcode: 2 
 enum Verb {
     Validate(validate::Args),
     Plan(plan::Args),
+    Rehearse(rehearse::Args),
     Apply(apply::Args),
     Destroy(destroy::Args),
     Drift(drift::Args),
@@ -98,6 +101,7 @@ pub fn main() -> ExitCode {
         match cli.verb {
             Verb::Validate(args) => validate::run(&args),
             Verb::Plan(args) => plan::run(&args).await,
+            Verb::Rehearse(args) => rehearse::run(&args),
             Verb::Apply(args) => apply::run(&args).await,
             Verb::Destroy(args) => destroy::run(&args).await,
             Verb::Drift(args) => drift::run(&args).await,

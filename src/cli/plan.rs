@@ -49,9 +49,9 @@ pub async fn run(args: &Args) -> Outcome {
     };
     let state = session.peek().await?;
     let mode = if args.destroy { Mode::Destroy } else { Mode::Apply };
-    let plan = session.plan(state.as_ref(), mode, &args.how).await?;
+    let mut plan = session.plan(state.as_ref(), mode, &args.how).await?;
     if let Some(path) = &args.out {
-        plan.save(path)?;
+        plan.save(path, state.as_ref())?;
     }
     if args.json {
         outln!("{:#}", render::json::plan(&plan));

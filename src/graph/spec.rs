@@ -146,6 +146,8 @@ pub struct KindSpec {
     pub account_wide: bool,
     /// Whether it carries tags, in the attribute `tags`.
     pub taggable: bool,
+    /// How many tags it takes, those that say whose it is among them.
+    pub most_tags: usize,
     /// Fills defaults and puts attributes into their canonical form, so that equal things compare equal. Takes and
     /// gives desired-space attributes; also used on what the cloud returned, where keys may be missing.
     pub canonical: fn(Attributes) -> Result<Attributes, Problem>,

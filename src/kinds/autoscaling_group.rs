@@ -33,6 +33,7 @@ impl Kind for AutoscalingGroupKind {
             write_only: &["instance_refresh"],
             identity: Identity::UniqueName,
             naming: Some(Naming { attribute: "name", longest: 255 }),
+            canonical: attributes::canonical,
             check: check::check,
             typical_seconds: 60,
             ..spec::<AutoscalingGroup>("autoscaling_group", "autoscaling group")

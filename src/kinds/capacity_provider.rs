@@ -110,6 +110,10 @@ impl Kind for CapacityProviderKind {
         Ok(in_order(wanted, found.iter().map(observe).collect()))
     }
 
+    fn own_id<'a>(&self, given: &'a str) -> &'a str {
+        ecs::name_in(given)
+    }
+
     async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
         let found = listed(aws, None).await?;
         Ok(owned::of_observed(&aws.scope, found.iter().map(observe)))

@@ -131,6 +131,10 @@ impl Kind for ClusterKind {
         Ok(observed)
     }
 
+    fn own_id<'a>(&self, given: &'a str) -> &'a str {
+        ecs::name_in(given)
+    }
+
     async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
         let names = ecs::cluster_names(aws).await?;
         let found = describe(aws, &names).await?;

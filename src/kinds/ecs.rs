@@ -59,6 +59,11 @@ pub async fn update_tags(aws: &Aws, request: &UpdateRequest) -> Result<(), Cloud
     Ok(())
 }
 
+/// The name of what is named so or by its ARN, `arn:aws:ecs:eu-west-2:123456789012:cluster/NAME`.
+pub fn name_in(given: &str) -> &str {
+    if given.starts_with("arn:") { given.rsplit('/').next().unwrap_or(given) } else { given }
+}
+
 /// The ARN that a resource will have, where account and name are known.
 pub fn predict_arn(kind: &str, attributes: &Attributes, scope: &Scope) -> Attributes {
     let (Some(account), Some(name)) = (&scope.account, attributes.get("name")) else { return Attributes::new() };

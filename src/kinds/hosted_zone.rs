@@ -104,6 +104,8 @@ impl Kind for HostedZoneKind {
             outputs: &["arn", "zone_id", "name_servers"],
             write_only: &["force_destroy"],
             identity: Identity::ClientToken,
+            // "ChangeTagsForResource": a hosted zone takes 10.
+            most_tags: 10,
             canonical,
             check,
             typical_seconds: 40,

@@ -15,7 +15,7 @@ use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder, Scope, template};
 
-/// A log group of CloudWatch Logs. Its tags are set, and not read again: they are returned for one group a call only.
+/// A log group of CloudWatch Logs.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LogGroup {
@@ -147,12 +147,22 @@ impl Kind for LogGroupKind {
                 }
             }
         }
+        // Tags have no batch form: one read each.
+        let tags = found.iter().map(|group| tags(aws, text(&group.outputs, "arn")));
+        let tags = futures_util::future::try_join_all(tags).await?;
+        for (group, tags) in found.iter_mut().zip(tags) {
+            group.attributes.extend(tags.map(|tags| ("tags".to_owned(), json!(tags))));
+        }
         Ok(in_order(wanted, found))
     }
 
     async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
         let names = describe(aws, "").await?.into_iter().filter_map(|group| group.log_group_name).collect();
-        owned::claimed_by_one(aws, names, |name| async move { tags(aws, &name).await }).await
+        owned::claimed_by_one(aws, names, |name| async move {
+            let outputs = outputs(&aws.scope, &name);
+            Ok(tags(aws, text(&outputs, "arn")).await?.unwrap_or_default())
+        })
+        .await
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
@@ -161,7 +171,7 @@ impl Kind for LogGroupKind {
         let groups = describe(aws, name).await?;
         let Some(group) = groups.iter().find(|group| group.log_group_name() == Some(name)) else { return Ok(None) };
         let mut observed = observe(&aws.scope, group, wanted);
-        let tags = tags(aws, name).await?;
+        let tags = tags(aws, text(&observed.outputs, "arn")).await?.unwrap_or_default();
         let class = observed.attributes.get("class");
         let ours = is_owned(wanted, &tags) && class.is_none_or(|class| wanted.get("class") == Some(class));
         observed.attributes.insert("tags".into(), json!(tags));
@@ -259,13 +269,12 @@ fn observe(scope: &Scope, group: &Group, last: &Attributes) -> Observed {
     Observed { id: name.to_owned(), attributes, outputs: outputs(scope, name) }
 }
 
-/// The tags of a group; of one that went meanwhile, none.
-async fn tags(aws: &Aws, name: &str) -> Result<Tags, CloudError> {
-    let outputs = outputs(&aws.scope, name);
-    let call = || aws.logs.list_tags_for_resource().resource_arn(text(&outputs, "arn")).send();
+/// A group's tags; `None` where it went meanwhile.
+async fn tags(aws: &Aws, arn: &str) -> Result<Option<Tags>, CloudError> {
+    let call = || aws.logs.list_tags_for_resource().resource_arn(arn).send();
     match aws.calls.read("logs:ListTagsForResource", call).await {
-        Ok(answer) => Ok(answer.tags.unwrap_or_default().into_iter().collect()),
-        Err(error) if error.is(ErrorClass::NotFound) => Ok(Tags::new()),
+        Ok(answer) => Ok(Some(answer.tags.unwrap_or_default().into_iter().collect())),
+        Err(error) if error.is(ErrorClass::NotFound) => Ok(None),
         Err(error) => Err(error),
     }
 }

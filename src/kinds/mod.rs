@@ -17,6 +17,7 @@ mod elbv2;
 mod flow_log;
 mod hosted_zone;
 pub mod iam;
+pub mod identity;
 mod instance_profile;
 mod internet_gateway;
 mod key_pair;
@@ -60,6 +61,8 @@ use crate::cloud::{
 };
 use crate::graph::{Attributes, Identity, KindSpec, Problem, ReplaceOrder, Scope};
 
+pub use vpc_endpoint::GATEWAY_SERVICES;
+
 /// Tags by key.
 pub type Tags = BTreeMap<String, String>;
 
@@ -80,7 +83,7 @@ pub trait Kind: Send + Sync {
     /// See [`Cloud::look_up`]; by id alone this is [`Kind::read`].
     async fn look_up(&self, aws: &Aws, id: Option<&str>, attributes: &Attributes) -> Result<Observed, CloudError> {
         let name = self.spec().name;
-        let Some(id) = id else {
+        let Some(id) = id.map(|id| self.own_id(id)) else {
             return Err(CloudError::unexpected(name, format!("a {name} is not looked up by its attributes")));
         };
         let address = crate::graph::Address::new(name, "existing");
@@ -97,6 +100,10 @@ pub trait Kind: Send + Sync {
         })
     }
 
+    /// The id by which the kind knows a resource that a user may also name in another way, such as by its ARN.
+    fn own_id<'a>(&self, given: &'a str) -> &'a str {
+        given
+    }
     /// See [`Cloud::owned`]. What lists with tags is asked for all at once; [`owned`] has what kinds share. A kind without
     /// tags has nothing to list: `recover` finds its resources by their attributes, through [`Kind::find`].
     async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError>;
@@ -336,6 +343,8 @@ pub fn spec<A: Serialize + DeserializeOwned + JsonSchema>(name: &'static str, ti
         name_digests: &[],
         account_wide: false,
         taggable: true,
+        // AWS takes 50 ("Tag naming limits"); one more is set while it is created.
+        most_tags: 49,
         canonical: canonical::<A>,
         check: |_| Vec::new(),
         predict: |_, _| Attributes::new(),
@@ -394,9 +403,7 @@ pub fn tag_changes(request: &UpdateRequest) -> (Tags, Vec<String>) {
 
 /// Whether something of the wanted name was made for this address of this stack: its ownership tags say so.
 pub fn is_own(observed: &Observed, request: &CreateRequest) -> bool {
-    let have = tags_of(&observed.attributes);
-    let want = tags_of(&request.attributes);
-    [STACK_TAG, ENV_TAG, REGION_TAG, ADDRESS_TAG].iter().all(|key| have.get(*key) == want.get(*key))
+    is_owned(&request.attributes, &tags_of(&observed.attributes))
 }
 
 /// A string attribute.
@@ -428,6 +435,20 @@ pub fn taken(error: CloudError, request: &CreateRequest, found: &Tags) -> CloudE
             request.address
         )),
         _ => error,
+    }
+}
+
+/// Whether these tags are those of the stack and environment that is worked on.
+pub fn is_of_scope(scope: &Scope, tags: &Value) -> bool {
+    let tag = |key: &str| tags.get(key).and_then(Value::as_str);
+    tag(STACK_TAG) == Some(scope.stack.as_str()) && tag(ENV_TAG) == scope.env.as_deref()
+}
+
+/// Of an answer that is whole, what is missing is not set: each of these attributes that the stack set and the answer
+/// does not hold gets the value that stands for that, and so is drift.
+pub fn what_is_missing_is_unset(observed: &mut Attributes, wanted: &Attributes, unset: &[(&str, Value)]) {
+    for (name, value) in unset.iter().filter(|(name, _)| wanted.contains_key(*name)) {
+        observed.entry(*name).or_insert_with(|| value.clone());
     }
 }
 

@@ -51,9 +51,9 @@ pub struct Route {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-reference" = "nat_gateway.id"))]
     pub nat_gateway: Option<String>,
-    /// Target: a Gateway Load Balancer endpoint.
+    /// Target: an endpoint of a Gateway Load Balancer, `"vpce-…"`. Those of the kind `vpc_endpoint` are none: gateway
+    /// endpoints route by themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-reference" = "vpc_endpoint.id"))]
     pub vpc_endpoint: Option<String>,
     /// Target: a VPC peering connection, `"pcx-…"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -283,6 +283,20 @@ fn check(attributes: &Attributes) -> Vec<Problem> {
                 "give it exactly one of internet_gateway, nat_gateway, vpc_endpoint, peering, transit_gateway, \
                  network_interface, egress_only_gateway, vpn_gateway",
             ));
+        }
+        if let Some(endpoint) = route.vpc_endpoint.as_deref().filter(|id| !id.starts_with("vpce-")) {
+            let own = template::references(endpoint).into_iter().filter_map(|reference| reference.address());
+            if own.map(|address| address.kind() == "vpc_endpoint").next().unwrap_or(true) {
+                problems.push(
+                    Problem::at(
+                        &format!("{path}.vpc_endpoint"),
+                        format!("`{endpoint}` is no endpoint of a Gateway Load Balancer"),
+                    )
+                    .help(
+                        "give the id of one, \"vpce-0123456789abcdef0\"; the endpoints of a stack need no route of their own",
+                    ),
+                );
+            }
         }
         if template::is_unknown(&json!(route.to)) {
             continue;

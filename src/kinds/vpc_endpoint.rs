@@ -21,7 +21,7 @@ use crate::graph::{Attributes, Identity, KindSpec, Problem, template};
 const LONGEST_POLICY: usize = 20_480;
 
 /// The services that have gateway endpoints ("Gateway endpoints").
-const GATEWAY_SERVICES: &[&str] = &["s3", "dynamodb", "s3express"];
+pub const GATEWAY_SERVICES: &[&str] = &["s3", "dynamodb", "s3express"];
 
 /// The policy of an endpoint that is given none: everything is allowed.
 const NO_POLICY: &str =

@@ -103,6 +103,13 @@ pub struct Change {
     pub drift: bool,
 }
 
+impl Change {
+    /// The attribute that it is within: `tags` of `tags.Team`.
+    pub fn attribute(&self) -> &str {
+        self.path.split('.').next().unwrap_or_default()
+    }
+}
+
 /// What is to happen to one resource, and why.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Action {
@@ -218,8 +225,10 @@ pub struct Plan {
     pub lineage: Option<String>,
     /// The serial of that state.
     pub serial: u64,
-    /// A digest of what that state held (see [`crate::state::State::digest`]): a run that died leaves the serial as it was.
-    pub state_digest: String,
+    /// Of a saved plan, a digest of what that state held (see [`crate::state::State::digest`]): a run that died leaves the
+    /// serial as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_digest: Option<String>,
     /// A digest of the stack's files and variables.
     pub inputs_digest: String,
     /// The key of the digests that stand for secret values, where the state has none yet.

@@ -365,7 +365,7 @@ impl Reading {
         let env = options.env.as_deref();
         let known = top.region.as_ref().map(|region| scope(&name, region, env));
         let all = std::mem::take(&mut top.blocks);
-        let (mut blocks, constructs) = expand::expand(all, language, known.as_ref(), &mut self.report);
+        let (mut blocks, constructs) = expand::expand(all, language, known.as_ref(), &top.tags, &mut self.report);
         blocks.retain(|block| {
             let known = language.spec(block.address.kind()).is_some();
             if !known {

@@ -64,6 +64,11 @@ pub struct Entry {
     /// Whether it is only read: something that existed before, or a lookup.
     #[serde(default, skip_serializing_if = "is_false")]
     pub read_only: bool,
+    /// What an update changed that is not known to have come to its end, by attribute, as it was before it; null where it
+    /// was not set. An update may take several calls, and not all that they do can be read back (instances that are
+    /// replaced, protection that is set on each): so the next plan makes the same change again.
+    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    pub changing: Attributes,
 }
 
 fn yes() -> bool {
@@ -104,7 +109,8 @@ pub struct Intent {
     pub operation: Operation,
     /// The identity of a create: client token or tag.
     pub token: String,
-    /// The attributes of a create, by which it is found again; empty otherwise.
+    /// The attributes of a create, by which it is found again; of an update, what it changes, as it was before (see
+    /// [`Entry::changing`]).
     #[serde(default, skip_serializing_if = "Attributes::is_empty")]
     pub attributes: Attributes,
     /// What a created resource depends on.
@@ -139,6 +145,11 @@ pub enum Record {
     Intent(Intent),
     /// A call is known to have had its effect, or none: nothing is left to look up.
     Settled {
+        /// The intent's number.
+        number: u64,
+    },
+    /// An update did not come to its end: some of its calls may have had their effect, others not.
+    HalfDone {
         /// The intent's number.
         number: u64,
     },
@@ -305,16 +316,35 @@ impl State {
             Record::Begin { .. } | Record::End { .. } => {}
             Record::Intent(intent) => self.unresolved.push(intent),
             Record::Settled { number } => drop(self.resolve(number)),
+            Record::HalfDone { number } => {
+                if let Some(Intent { address, attributes, id, .. }) = self.resolve(number)
+                    && let Some(entry) = self.resources.get_mut(&address).filter(|entry| Some(&entry.id) == id.as_ref())
+                {
+                    // Of several tries it counts how it was before the first.
+                    for (name, before) in attributes {
+                        entry.changing.entry(name).or_insert(before);
+                    }
+                }
+            }
             Record::Created { number, id, outputs, protect } => {
                 if let Some(Intent { address, attributes, depends_on, .. }) = self.resolve(number) {
-                    let entry =
-                        Entry { id, attributes, outputs, depends_on, protect, complete: false, read_only: false };
+                    let entry = Entry {
+                        id,
+                        attributes,
+                        outputs,
+                        depends_on,
+                        protect,
+                        complete: false,
+                        read_only: false,
+                        changing: Attributes::new(),
+                    };
                     self.place(address, entry);
                 }
             }
             Record::Ready { address, outputs } => {
                 if let Some(entry) = self.resources.get_mut(&address) {
                     entry.complete = true;
+                    entry.changing.clear();
                     entry.outputs.extend(outputs);
                 }
             }

@@ -5,6 +5,7 @@ pub mod history;
 pub mod json;
 pub mod plan;
 pub mod recovered;
+pub mod rehearsal;
 pub mod style;
 mod value;
 

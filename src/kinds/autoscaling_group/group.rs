@@ -13,7 +13,7 @@ use super::attributes::{AutoscalingGroup, MixedInstances};
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, ErrorClass, Observed, Progress, STACK_TAG, TOKEN_TAG};
 use crate::graph::Attributes;
-use crate::kinds::{Tags, create_tags, tags_of};
+use crate::kinds::{Tags, create_tags, tags_of, what_is_missing_is_unset};
 
 /// How many groups one call takes ("DescribeAutoScalingGroups": 100 where MaxRecords says so).
 const PER_CALL: usize = 100;
@@ -200,6 +200,16 @@ pub fn observe(group: &Group, wanted: Option<&Attributes>) -> Observed {
     put("mixed_instances", mixed.map(|mixed| json!(observe_mixed(mixed))));
     put("propagate_tags", propagates(group, wanted).map(|on| json!(on)));
     put("tags", Some(tags(group)));
+    if let Some(wanted) = wanted {
+        let unset = [
+            ("default_warmup_seconds", Value::Null),
+            ("max_instance_lifetime_seconds", Value::Null),
+            ("mixed_instances", Value::Null),
+            ("target_groups", json!([])),
+            ("enabled_metrics", json!([])),
+        ];
+        what_is_missing_is_unset(&mut attributes, wanted, &unset);
+    }
     let id = group.auto_scaling_group_name().unwrap_or_default().to_owned();
     Observed { id, attributes, outputs: outputs(group) }
 }
@@ -489,4 +499,24 @@ pub fn list(set: &BTreeSet<String>) -> Option<Vec<String>> {
 /// Ids with commas between them, as `VPCZoneIdentifier` takes them.
 pub fn joined(ids: &BTreeSet<String>) -> String {
     ids.iter().map(String::as_str).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_took_away_is_not_set_any_more() {
+        let group = Group::builder().auto_scaling_group_name("web").default_instance_warmup(-1).build();
+        let wanted = json!({
+            "name": "web", "mixed_instances": { "instance_types": ["t3.small"] }, "default_warmup_seconds": 60,
+            "max_instance_lifetime_seconds": 86400, "target_groups": ["arn"], "enabled_metrics": ["GroupMaxSize"],
+        });
+        let seen = observe(&group, wanted.as_object()).attributes;
+        for name in ["mixed_instances", "default_warmup_seconds", "max_instance_lifetime_seconds"] {
+            assert_eq!(seen.get(name), Some(&Value::Null), "{name}");
+        }
+        assert_eq!((&seen["target_groups"], &seen["enabled_metrics"]), (&json!([]), &json!([])));
+        assert!(!observe(&group, Some(&Attributes::new())).attributes.contains_key("target_groups"));
+    }
 }

@@ -19,8 +19,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use cofferdam::aws::Aws;
 use cofferdam::cloud::{Cloud, Known, Phase, Progress, UpdateRequest};
 use cofferdam::graph::Address;
+use cofferdam::kinds::AwsCloud;
 use cofferdam::state::{State, Store};
 use serde_json::Value;
 
@@ -187,7 +189,9 @@ impl Project {
 
     /// Deletes a resource behind the tool's back, by its kind's own delete.
     pub async fn delete_behind(&self, address: &str) {
-        let cloud = self.emulator.cloud().await;
+        // Somebody of this stack, for whom the cluster is the stack's own.
+        let aws = Aws::connect(&self.emulator.connect(), &self.name, None).await.expect("the emulator answers");
+        let cloud = AwsCloud::new(aws);
         let known = known(&self.state(), address);
         let kind = known.address.kind();
         cloud.delete(kind, &known).await.expect("it is deleted behind the tool's back");
