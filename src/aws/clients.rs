@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_config::{BehaviorVersion, Region};
 use aws_smithy_http_client::tls;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use tokio::sync::OnceCell;
@@ -16,6 +17,13 @@ use super::facts;
 use crate::cloud::{CloudError, ErrorClass};
 use crate::graph::Scope;
 use crate::secret::{Mark, Secrets};
+
+/// HTTPS for the SDK.
+pub(super) fn http_client() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new()
+        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+        .build_https()
+}
 
 /// How to reach a cloud.
 #[derive(Debug, Clone, Default)]
@@ -102,12 +110,9 @@ impl Aws {
     /// # Errors
     /// Where that question gets no answer.
     pub async fn connect(how: &Connect, stack: &str, env: Option<&str>) -> Result<Self, ConnectError> {
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-            .build_https();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new(how.region.clone()))
-            .http_client(http)
+            .http_client(http_client())
             // Retrying is the gate's (see `call`): it knows which calls may be sent twice.
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::builder().operation_timeout(CALL_TIMEOUT).build());

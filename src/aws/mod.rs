@@ -1,5 +1,6 @@
 //! Clients of AWS: credentials, endpoints, and the one gate through which every call goes.
 
+pub mod bucket;
 mod call;
 mod clients;
 pub mod facts;

@@ -36,6 +36,11 @@ impl Failure {
         self
     }
 
+    /// What is wrong.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Prints it to stderr and gives the exit code.
     pub fn report(&self) -> ExitCode {
         let mut text = String::new();

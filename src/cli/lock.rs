@@ -30,8 +30,8 @@ enum Verb {
     },
     /// Takes it away from whoever holds it
     ///
-    /// Only needed where the holder is known to hang: a lock ends with its process. A holder that goes on after all
-    /// notices before it writes again, and stops.
+    /// Only needed where the holder is known to hang: a lock ends with its process, and one in a bucket 60 seconds after
+    /// its holder's last sign of life. A holder that goes on after all notices before it writes again, and stops.
     #[command(after_help = "Example:\n  cofferdam lock break ecs-poc --cloud aws")]
     Break {
         #[command(flatten)]

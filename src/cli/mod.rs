@@ -12,6 +12,7 @@ mod drift;
 mod failure;
 mod graph;
 mod history;
+mod home;
 mod import;
 mod interrupt;
 mod lock;

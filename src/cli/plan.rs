@@ -58,7 +58,7 @@ pub async fn run(args: &Args) -> Outcome {
     } else {
         outln!("{}\n", style::strong(&session.headline("Plan of")));
         out!("{}", render::plan::plan(&plan));
-        if let (Some(refused), Mode::Apply) = (session.too_many_deletions(&plan, state.as_ref()), mode) {
+        if let Some(refused) = session.too_many_deletions(&plan, state.as_ref()) {
             errln!("{}", style::note(&format!("an apply refuses this: {refused}; --allow-deletes lets it through")));
         }
         if let Some(path) = &args.out {

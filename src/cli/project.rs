@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
-use super::options::StackOptions;
+use super::home;
+use super::options::{CloudName, StackOptions};
 use crate::graph::Attributes;
 use crate::kinds::Registry;
 use crate::stack::{self, Diagnostics, Head, Stack};
@@ -38,7 +39,9 @@ pub fn read(
     standing: &Standing,
 ) -> Result<Result<Stack, Diagnostics>, Failure> {
     let path = stack_file(&options.stack)?;
-    let others = |name: &str, region: &str| outputs_of(options, standing, name, region);
+    // What other stacks left is where this one's state is.
+    let url = stack::head(&path, &stack_options(options, &no_outputs)).ok().and_then(|head| head.state_url);
+    let others = |name: &str, region: &str| outputs_of(options, standing, url.as_deref(), name, region);
     Ok(stack::load(&path, &stack_options(options, &others), registry))
 }
 
@@ -55,16 +58,19 @@ pub fn environments(options: &StackOptions) -> Result<Vec<String>, Failure> {
 /// # Errors
 /// Where neither does.
 pub fn head(options: &StackOptions) -> Result<Head, Failure> {
-    let nothing = |_: &str, _: &str| Err("the stack's name and region cannot depend on it".to_owned());
     match stack_file(&options.stack) {
-        Ok(path) => Ok(stack::head(&path, &stack_options(options, &nothing))?),
+        Ok(path) => Ok(stack::head(&path, &stack_options(options, &no_outputs))?),
         Err(failure) => {
             let name = Path::new(&options.stack).file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-            let states = states_of(options, name, options.env.as_deref())?;
+            let states = states_of(&Directories::new(&options.state), options.cloud, name, options.env.as_deref())?;
             let [state] = <[State; 1]>::try_from(states).map_err(|_| failure)?;
             Ok(Head { name: state.stack, region: state.region, env: state.env, state_url: None })
         }
     }
+}
+
+fn no_outputs(_: &str, _: &str) -> Result<Attributes, String> {
+    Err("what is read first cannot depend on it".to_owned())
 }
 
 fn stack_options<'a>(
@@ -121,22 +127,34 @@ fn stack_names() -> Vec<String> {
     names
 }
 
-/// The states of a stack in the chosen cloud.
-fn states_of(options: &StackOptions, name: &str, env: Option<&str>) -> Result<Vec<State>, StateError> {
-    let stores = Store::all(&Directories::new(&options.state), name, env, options.cloud.as_str())?;
+/// The states of a stack in a cloud.
+fn states_of(
+    home: &dyn crate::state::Home,
+    cloud: CloudName,
+    name: &str,
+    env: Option<&str>,
+) -> Result<Vec<State>, StateError> {
+    let stores = Store::all(home, name, env, cloud.as_str())?;
     let states: Vec<Option<State>> = stores.iter().map(Store::read).collect::<Result<_, _>>()?;
     Ok(states.into_iter().flatten().collect())
 }
 
 /// The outputs of another stack, from its state in the same cloud, account and region: of the same environment where it has
 /// one, else of none. Offline the account is not known, and any one's will do: what is asked for then is their shape.
-fn outputs_of(options: &StackOptions, standing: &Standing, name: &str, region: &str) -> Result<Attributes, String> {
+fn outputs_of(
+    options: &StackOptions,
+    standing: &Standing,
+    url: Option<&str>,
+    name: &str,
+    region: &str,
+) -> Result<Attributes, String> {
+    let home = home::of_stack(options, url, region).map_err(|failure| failure.message().to_owned())?;
     let is_here = |state: &State| {
         state.region == region && standing.account.as_ref().is_none_or(|account| *account == state.account)
     };
     let mut elsewhere = Vec::new();
     for env in options.env.as_deref().map(Some).into_iter().chain([None]) {
-        for state in states_of(options, name, env).map_err(|e| e.to_string())? {
+        for state in states_of(home.as_ref(), options.cloud, name, env).map_err(|e| e.to_string())? {
             if !is_here(&state) {
                 elsewhere.push(format!("account {} in {}", state.account, state.region));
             } else if standing.instance.is_some() && state.instance != standing.instance {

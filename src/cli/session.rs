@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::failure::Failure;
 use super::options::{CloudName, LockOptions, PlanOptions, StackOptions};
 use super::project::Standing;
-use super::{project, render};
+use super::{home, project, render};
 use crate::apply;
 use crate::aws::{Aws, Connect};
 use crate::cloud::Cloud;
@@ -21,7 +21,7 @@ use crate::plan::guards::{MAX_DELETE_PERCENT, TooManyDeletions, too_many_deletio
 use crate::plan::{self, Inputs, Mode, Observations, Plan};
 use crate::secret::{Seal, Secrets};
 use crate::stack::{Guards, Head, Moved, Stack};
-use crate::state::{Directories, Holder, Home, Memory, Record, State, StateError, Store, Writer};
+use crate::state::{Holder, Home, Memory, Record, State, StateError, Store, Writer};
 
 /// How often it is seen again whether a lock is free.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -33,6 +33,8 @@ pub struct Session {
     /// A digest over all that the stack was read from.
     pub inputs_digest: String,
     moved: Vec<Moved>,
+    /// Which stack it is.
+    pub head: Head,
     /// The stack's secrets; none where only its state is worked on.
     pub secrets: Arc<Secrets>,
     /// What is refused because it is most likely a mistake.
@@ -41,6 +43,8 @@ pub struct Session {
     pub cloud: AwsCloud,
     /// Where its state lives.
     pub store: Store,
+    /// What holds the states of all stacks.
+    pub home: Arc<dyn Home>,
     /// Which cloud that is.
     pub name: CloudName,
     /// Of an emulated cloud: which run of it.
@@ -61,7 +65,8 @@ pub fn local(state: &Path) -> Result<Local, Failure> {
 }
 
 impl Session {
-    /// Loads the stack and connects to its cloud; the local one is started where it does not run.
+    /// Loads the stack and connects to its cloud; the local one is started where it does not run. Refuses where the state
+    /// is most likely another one's or somewhere else.
     ///
     /// # Errors
     /// What is wrong in the stack, or why the cloud does not answer.
@@ -70,6 +75,7 @@ impl Session {
         // What is wrong in the stack is told before any cloud is asked.
         let offline = project::load(options, &registry, &Standing::default())?;
         let mut session = Self::connect(options, Head::of(&offline)).await?;
+        session.is_not_left_behind(options)?;
         let account = session.cloud.scope().account.clone();
         if options.cloud == CloudName::Aws {
             guard_account(&offline.guards, account.as_deref().unwrap_or_default())?;
@@ -94,6 +100,16 @@ impl Session {
     /// # Errors
     /// Where it cannot be told which stack is meant, or why the cloud does not answer.
     pub async fn open_state(options: &StackOptions) -> Result<Self, Failure> {
+        let session = Self::connect(options, project::head(options)?).await?;
+        session.is_not_left_behind(options)?;
+        Ok(session)
+    }
+
+    /// The same, wherever the state is.
+    ///
+    /// # Errors
+    /// Where it cannot be told which stack is meant, or why the cloud does not answer.
+    pub async fn open_anywhere(options: &StackOptions) -> Result<Self, Failure> {
         Self::connect(options, project::head(options)?).await
     }
 
@@ -107,12 +123,9 @@ impl Session {
         };
         let aws = Aws::connect(&how, &head.name, head.env.as_deref()).await?;
         let account = aws.scope.account.clone().unwrap_or_default();
-        let home = Directories::new(&options.state);
-        let cloud = options.cloud.as_str();
-        let store = Store::of(&home, &head.name, head.env.as_deref(), cloud, &account, &head.region);
-        if options.cloud == CloudName::Aws && !options.new_account {
-            elsewhere(&home, &head, &store, &account)?;
-        }
+        let home = home::of_stack(options, head.state_url.as_deref(), &head.region)?;
+        let name = options.cloud;
+        let store = store(home.as_ref(), &head, name, &account);
         Ok(Self {
             graph: Graph::default(),
             inputs_digest: String::new(),
@@ -121,10 +134,52 @@ impl Session {
             guards: Guards::default(),
             cloud: AwsCloud::new(aws),
             store,
-            name: options.cloud,
+            home,
+            head,
+            name,
             instance,
             seal: Seal::random(),
         })
+    }
+
+    /// The store of this stack in another place.
+    pub fn store_in(&self, home: &dyn Home) -> Store {
+        store(home, &self.head, self.name, self.account())
+    }
+
+    fn account(&self) -> &str {
+        self.cloud.scope().account.as_deref().unwrap_or_default()
+    }
+
+    /// Refuses to begin a stack anew whose state is somewhere else: in the directory still, where the stack names a bucket
+    /// now, or in another account or region, where most likely the credentials are the wrong ones.
+    fn is_not_left_behind(&self, options: &StackOptions) -> Result<(), Failure> {
+        let Head { name, env, region, state_url } = &self.head;
+        // A damaged state is one of this account: whoever opens it is told.
+        if self.name != CloudName::Aws || !matches!(self.store.read(), Ok(None)) {
+            return Ok(());
+        }
+        let directory = self.store_in(home::directory(options).as_ref());
+        if state_url.is_some() && there(&directory)?.is_some() {
+            let (directory, here) = (directory.name(), self.home.name());
+            return Err(Failure::new(format!(
+                "the state of this stack is in {directory} still, and the stack says {here}"
+            ))
+            .help(format!("`{}` moves it there", options.command("state migrate"))));
+        }
+        if options.new_account {
+            return Ok(());
+        }
+        for other in Store::all(self.home.as_ref(), name, env.as_deref(), self.name.as_str())? {
+            let Some(state) = there(&other)? else { continue };
+            let there = format!("account {} in {}", state.account, state.region);
+            let here = format!("account {} in {region}", self.account());
+            return Err(Failure::new(format!(
+                "this stack stands in {there}, and the credentials and the region now are those of {here}"
+            ))
+            .help(format!("use those of {there}; or give --new-account to have the stack here as well")));
+        }
+        Ok(())
     }
 
     /// The line that says what is worked on.
@@ -209,7 +264,7 @@ impl Session {
     /// # Errors
     /// Where somebody else holds the lock, or the cloud does not answer.
     pub async fn lock(&self, verb: &str, wait: &LockOptions) -> Result<Writer, Failure> {
-        let mut writer = self.open_waiting(verb, wait).await?;
+        let mut writer = waiting(wait, || self.store.open(&holder(verb), || self.fresh())).await?;
         if self.is_bygone(writer.state()) {
             errln!("{}", render::style::note(BYGONE));
             bygone(writer.state()).into_iter().for_each(|record| writer.note(record));
@@ -221,37 +276,6 @@ impl Session {
         self.moves(writer.state()).into_iter().for_each(|record| writer.note(record));
         writer.sync()?;
         Ok(writer)
-    }
-
-    async fn open_waiting(&self, verb: &str, wait: &LockOptions) -> Result<Writer, StateError> {
-        let began = Instant::now();
-        let mut told = None;
-        loop {
-            let (holder, dead_in, error) = match self.store.open(&holder(verb), || self.fresh()) {
-                Err(StateError::Locked { holder, dead_in }) => {
-                    (holder.clone(), dead_in, StateError::Locked { holder, dead_in })
-                }
-                other => return other,
-            };
-            // Whoever seems to be dead is waited for in any case: its lock is free soon.
-            let patience = wait.lock_wait.saturating_sub(began.elapsed()).max(dead_in.unwrap_or_default());
-            if patience.is_zero() {
-                return Err(error);
-            }
-            if told.as_ref() != Some(&holder) {
-                let who = holder.sentence();
-                let line = match dead_in {
-                    Some(rest) => {
-                        let rest = render::duration(rest);
-                        format!("{who}, and gives no sign of life; if that stays so, its lock is taken over in {rest}")
-                    }
-                    None => format!("{who}; waiting at most {}", render::duration(wait.lock_wait)),
-                };
-                errln!("{}", render::style::note(&line));
-                told = Some(holder);
-            }
-            tokio::time::sleep(patience.min(LOOK_AGAIN)).await;
-        }
     }
 
     /// The moves that the stack asks for and the state has not made yet.
@@ -351,22 +375,54 @@ fn guard_account(guards: &Guards, account: &str) -> Result<(), Failure> {
     .help("use credentials of that account (AWS_PROFILE); or change `accounts` in [guards]"))
 }
 
-/// Refuses to begin a stack anew that stands in another account or region: most likely the credentials are the wrong ones.
-fn elsewhere(home: &dyn Home, stack: &Head, store: &Store, account: &str) -> Result<(), Failure> {
-    // A damaged state is one of this account: whoever opens it is told.
-    if !matches!(store.read(), Ok(None)) {
-        return Ok(());
+fn store(home: &dyn Home, stack: &Head, cloud: CloudName, account: &str) -> Store {
+    Store::of(home, &stack.name, stack.env.as_deref(), cloud.as_str(), account, &stack.region)
+}
+
+/// The state in a store, where it holds anything and was not moved away.
+fn there(store: &Store) -> Result<Option<State>, StateError> {
+    match store.read() {
+        Err(StateError::Moved { .. }) => Ok(None),
+        read => Ok(read?.filter(|state| !state.is_empty())),
     }
-    for other in Store::all(home, &stack.name, stack.env.as_deref(), CloudName::Aws.as_str())? {
-        let Some(state) = other.read()?.filter(|state| !state.is_empty()) else { continue };
-        let there = format!("account {} in {}", state.account, state.region);
-        let here = format!("account {account} in {}", stack.region);
-        return Err(Failure::new(format!(
-            "this stack stands in {there}, and the credentials and the region now are those of {here}"
-        ))
-        .help(format!("use those of {there}; or give --new-account to have the stack here as well")));
+}
+
+/// Does something that needs a lock; where somebody else holds it, waits as long as asked to.
+///
+/// # Errors
+/// Where it fails, or the lock is still held then.
+pub async fn waiting<T>(
+    wait: &LockOptions,
+    mut attempt: impl FnMut() -> Result<T, StateError>,
+) -> Result<T, StateError> {
+    let began = Instant::now();
+    let mut told = None;
+    loop {
+        let (holder, dead_in, error) = match attempt() {
+            Err(StateError::Locked { holder, dead_in }) => {
+                (holder.clone(), dead_in, StateError::Locked { holder, dead_in })
+            }
+            other => return other,
+        };
+        // Whoever seems to be dead is waited for in any case: its lock is free soon.
+        let patience = wait.lock_wait.saturating_sub(began.elapsed()).max(dead_in.unwrap_or_default());
+        if patience.is_zero() {
+            return Err(error);
+        }
+        if told.as_ref() != Some(&holder) {
+            let who = holder.sentence();
+            let line = match dead_in {
+                Some(rest) => {
+                    let rest = render::duration(rest);
+                    format!("{who}, and gives no sign of life; if that stays so, its lock is taken over in {rest}")
+                }
+                None => format!("{who}; waiting at most {}", render::duration(wait.lock_wait)),
+            };
+            errln!("{}", render::style::note(&line));
+            told = Some(holder);
+        }
+        tokio::time::sleep(patience.min(LOOK_AGAIN)).await;
     }
-    Ok(())
 }
 
 const BYGONE: &str = "the local cloud was started anew since this stack was applied: what was in it is gone";

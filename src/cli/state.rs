@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::failure::{Failure, Outcome};
-use super::options::{LockOptions, StackOptions};
+use super::home;
+use super::options::{CloudName, LockOptions, StackOptions};
 use super::render::{self, plural, style};
-use super::session::Session;
+use super::session::{Session, holder, waiting};
 use crate::graph::Address;
 use crate::plan::{MoveError, one_move};
 use crate::state::{Entry, Record, State};
@@ -55,6 +56,24 @@ enum Verb {
         #[command(flatten)]
         lock: LockOptions,
     },
+    /// Moves the state to where the stack says that it is kept
+    ///
+    /// Write [state] url = "s3://bucket/prefix" into the stack, or take it out, and run this: the state moves with its
+    /// history. Where it was, word is left of where it went, so that nobody goes on with what was left behind.
+    #[command(
+        after_help = "Examples:\n  cofferdam state migrate ecs-poc --cloud aws                              from the directory to the bucket\n  cofferdam state migrate ecs-poc --cloud aws --from s3://old-bucket/web   from somewhere else"
+    )]
+    Migrate {
+        #[command(flatten)]
+        stack: StackOptions,
+
+        /// Where it is: a directory of states, or s3://bucket/prefix; unless told, where it was left
+        #[arg(long, value_name = "PLACE")]
+        from: Option<String>,
+
+        #[command(flatten)]
+        lock: LockOptions,
+    },
     /// Lets the state forget a resource; it stays in the cloud
     #[command(after_help = "\
 Examples:
@@ -79,6 +98,7 @@ pub async fn run(args: &Args) -> Outcome {
         Verb::List { stack, address } => list(stack, address.as_deref()).await,
         Verb::Show { stack, address } => show(stack, address).await,
         Verb::Mv { stack, from, to, lock } => mv(stack, from, to, lock).await,
+        Verb::Migrate { stack, from, lock } => migrate(stack, from.as_deref(), lock).await,
         Verb::Rm { stack, addresses, lock } => rm(stack, addresses, lock).await,
     }
 }
@@ -149,6 +169,28 @@ async fn rm(stack: &StackOptions, targets: &[String], wait: &LockOptions) -> Out
     }
     let count = plural(removed.len(), "resource is", "resources are");
     outln!("{count} forgotten; in the cloud nothing was changed.");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn migrate(stack: &StackOptions, from: Option<&str>, wait: &LockOptions) -> Outcome {
+    let session = Session::open_anywhere(stack).await?;
+    let home = match (from, &session.head.state_url, session.store.read()) {
+        (Some(place), ..) => home::named(place, &session.head.region)?,
+        (None, Some(_), _) if stack.cloud == CloudName::Aws => home::directory(stack),
+        (None, _, Err(crate::state::StateError::Moved { to, .. })) => home::named(&to, &session.head.region)?,
+        _ => {
+            return Err(Failure::new(format!("the state is where the stack says, in {}", session.home.name()))
+                .help("name the place that it is in with --from, a directory or s3://bucket/prefix"));
+        }
+    };
+    let source = session.store_in(home.as_ref());
+    if source.name() == session.store.name() {
+        return Err(Failure::new(format!("the state is in {} already", session.store.name()))
+            .help("let the stack name another place ([state] url)"));
+    }
+    let moved = waiting(wait, || session.store.move_here(&source, &holder("state migrate"))).await?;
+    let count = plural(moved.resources.len(), "resource", "resources");
+    outln!("{} the state ({count}) is in {} now.", style::good("✓"), session.store.name());
     Ok(ExitCode::SUCCESS)
 }
 

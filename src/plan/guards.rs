@@ -1,6 +1,6 @@
 //! Guards: plans that are most likely a mistake.
 
-use super::{Plan, Verb};
+use super::{Mode, Plan, Verb};
 use crate::state::State;
 
 /// How many resources may be deleted without a question, whatever share of the stack they are: small stacks change
@@ -31,8 +31,12 @@ impl TooManyDeletions {
     }
 }
 
-/// Whether a plan deletes more than the given share of what the state holds. What is made anew is not deleted.
+/// Whether a plan deletes more than the given share of what the state holds. What is made anew is not deleted, and who asks
+/// to destroy says what is meant.
 pub fn too_many_deletions(plan: &Plan, state: Option<&State>, percent: u8) -> Option<TooManyDeletions> {
+    if plan.mode == Mode::Destroy {
+        return None;
+    }
     let deleted = plan.actions.iter().filter(|action| action.action == Verb::Delete && !action.deposed).count();
     let of = state.map_or(0, |state| state.resources.values().filter(|entry| !entry.read_only).count());
     let over = deleted > FEW && deleted * 100 > of * usize::from(percent);

@@ -10,6 +10,7 @@ use super::moves::{self, Move};
 use super::node::{Entry, Item, Node, Table};
 use super::shape::{Mode, Shape};
 use super::source::Place;
+use crate::aws::bucket::BucketAt;
 use crate::aws::facts;
 use crate::graph::{Address, template};
 
@@ -85,7 +86,8 @@ pub fn read_top(known: Table, whole: Place, optional: &[&str], report: &mut Repo
     top.region = text(&known, "region").and_then(|(region, place)| check_region(region, place, report));
     top.description = text(&known, "description").map(|(text, _)| text);
     top.tags = known.get("tags").map(|node| check_tags(node, report)).unwrap_or_default();
-    top.state_url = known.get("state").and_then(|node| text(node.table()?, "url")).map(|(url, _)| url);
+    let url = known.get("state").and_then(|node| text(node.table()?, "url"));
+    top.state_url = url.and_then(|(url, place)| check_state_url(url, place, report));
     top.guards = known.get("guards").map(|node| guards(node, top.region.as_deref(), report)).unwrap_or_default();
     top.moved = known.get("moved").map(|node| moves::read(node, report)).unwrap_or_default();
     if let Some(Entry { node: Node { item: Item::Table(outputs), .. }, .. }) = known.take("outputs") {
@@ -150,6 +152,16 @@ fn check_name(name: String, place: Place, report: &mut Report) -> Option<String>
         );
     }
     good.then_some(name)
+}
+
+fn check_state_url(url: String, place: Place, report: &mut Report) -> Option<String> {
+    match BucketAt::parse(&url, "", None) {
+        Ok(_) => Some(url),
+        Err(why) => {
+            report.error(Finding::at(place, why).help("write it as \"s3://bucket/prefix\""));
+            None
+        }
+    }
 }
 
 fn check_region(region: String, place: Place, report: &mut Report) -> Option<String> {

@@ -114,8 +114,14 @@ pub fn top_schema() -> Value {
             "outputs": { "type": "object", "description": "Values to show and to keep for other stacks." },
             "state": {
                 "type": "object",
-                "description": "Where the state is kept; a folder beside the stack unless told otherwise.",
-                "properties": { "url": { "type": "string", "description": "Where: `\"s3://bucket/prefix\"`." } },
+                "description": "Where the state is kept, for a cloud that is not the local one; in a directory beside `stacks/` \
+                                unless told otherwise.",
+                "properties": {
+                    "url": {
+                        "type": "string",
+                        "description": "In a bucket, for teams: `\"s3://bucket/prefix\"`. It is locked while somebody writes."
+                    }
+                },
                 "additionalProperties": false
             },
             "guards": {

@@ -231,7 +231,7 @@ impl Held for Writing {
     }
 
     /// The journal becomes another file: who lost the lock may still have the old one open.
-    fn begin(&mut self, _serial: u64, whole: u64, record: &[u8]) -> Result<(), StateError> {
+    fn begin(&mut self, whole: u64, record: &[u8]) -> Result<(), StateError> {
         let former = if whole > 0 { self.directory.read(JOURNAL)?.unwrap_or_default() } else { Vec::new() };
         let former = former.get(..usize::try_from(whole).unwrap_or(usize::MAX)).unwrap_or(&former);
         let file = self.put(JOURNAL, &[former, record])?;
@@ -283,6 +283,10 @@ impl Held for Writing {
         file.set_len(0).map_err(StateError::io("write", &path))?;
         *whole = 0;
         file.sync_data().map_err(StateError::io("sync", &path))
+    }
+
+    fn keep(&mut self, name: &str, snapshot: &[u8]) -> Result<(), StateError> {
+        self.put(&format!("{HISTORY}/{name}"), &[snapshot]).map(|_| ())
     }
 
     fn set_aside(&mut self, name: &str) -> Result<Option<String>, StateError> {

@@ -47,6 +47,38 @@ pub enum StateError {
         /// Which state's.
         name: String,
     },
+    /// Object storage refused, or did not answer.
+    #[error("cannot {doing} {name}: {why}")]
+    Remote {
+        /// `read`, `write` …
+        doing: &'static str,
+        /// The object's URL.
+        name: String,
+        /// What it said.
+        why: String,
+        /// What to do.
+        help: String,
+    },
+    /// The state is somewhere else now.
+    #[error("the state is not in {name} any more: it was moved to {to}")]
+    Moved {
+        /// Where it was.
+        name: String,
+        /// Where it is.
+        to: String,
+    },
+    /// There is no state where one was to be moved from.
+    #[error("there is no state of this stack in {name}")]
+    Nothing {
+        /// Where.
+        name: String,
+    },
+    /// There is a state already where one was to be moved to.
+    #[error("there is another state of this stack in {name} already")]
+    Taken {
+        /// Where.
+        name: String,
+    },
     /// There is no run with this number in the history.
     #[error("the history of {name} has no run {number}")]
     NoRun {
@@ -82,6 +114,18 @@ impl StateError {
             Self::LockLost { .. } => {
                 "`cofferdam lock show` says who has it; when that run is done, run the same command \
                                       again: it continues"
+                    .into()
+            }
+            Self::Remote { help, .. } => help.clone(),
+            Self::Moved { to, .. } => format!(
+                "let the stack say so ([state] url), or bring it back with `cofferdam state migrate STACK --from {to}`"
+            ),
+            Self::Nothing { .. } => {
+                "name the place that it is in with --from, a directory or s3://bucket/prefix".into()
+            }
+            Self::Taken { .. } => {
+                "nothing was moved; look at the history of both, and move the one that you do not need \
+                                   out of the way"
                     .into()
             }
             Self::NoRun { known, .. } => match (known.first(), known.last()) {

@@ -1,5 +1,5 @@
-//! Where states are kept: the interface under store, writer, journal and lock. A local directory ([`super::Directory`])
-//! is one such place.
+//! Where states are kept: the interface under store, writer, journal and lock. A local directory ([`super::Directory`]) is
+//! one sort of place, object storage ([`super::ObjectHome`]) another.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -112,12 +112,12 @@ pub trait Held: Debug + Send {
     /// Where it cannot be read.
     fn contents(&mut self) -> Result<Contents, StateError>;
 
-    /// Begins this run's part of the journal behind the first `whole` bytes of what was read, for the snapshot with this
-    /// serial. From then on nobody who held the lock before can append to it.
+    /// Begins this run's part of the journal behind the first `whole` bytes of what was read. From then on nobody who held
+    /// the lock before can append to it.
     ///
     /// # Errors
     /// Where it cannot be made safe.
-    fn begin(&mut self, serial: u64, whole: u64, record: &[u8]) -> Result<(), StateError>;
+    fn begin(&mut self, whole: u64, record: &[u8]) -> Result<(), StateError>;
 
     /// Appends to the journal. Returning means that it is safe.
     ///
@@ -137,6 +137,12 @@ pub trait Held: Debug + Send {
     /// # Errors
     /// Where that cannot be done.
     fn clear(&mut self) -> Result<(), StateError>;
+
+    /// Puts a former snapshot of another place into the history.
+    ///
+    /// # Errors
+    /// Where it cannot be made safe.
+    fn keep(&mut self, name: &str, snapshot: &[u8]) -> Result<(), StateError>;
 
     /// Moves what stands there out of the way, whole or damaged, to where it is kept under this name and never deleted.
     /// Gives what messages call that; `None` where nothing stood there.

@@ -1,5 +1,5 @@
 //! The form of a snapshot: three lines. A head with the version and the checksum of the others, the run that left it,
-//! and the state.
+//! and the state. Where a state was moved away, the head says where to, and nothing follows.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -10,6 +10,8 @@ use super::{FORMAT_VERSION, Run, State, StateError};
 struct Head {
     format_version: u32,
     sha256: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    moved_to: Option<String>,
 }
 
 /// A snapshot that was read.
@@ -30,9 +32,21 @@ pub fn encode(state: &State, run: Option<&Run>) -> Result<Vec<u8>, serde_json::E
     body.push(b'\n');
     serde_json::to_writer(&mut body, state)?;
     body.push(b'\n');
-    let mut bytes = serde_json::to_vec(&Head { format_version: FORMAT_VERSION, sha256: sha256(&body) })?;
+    let mut bytes =
+        serde_json::to_vec(&Head { format_version: FORMAT_VERSION, sha256: sha256(&body), moved_to: None })?;
     bytes.push(b'\n');
     bytes.extend_from_slice(&body);
+    Ok(bytes)
+}
+
+/// The bytes that stand in a snapshot's place where the state was moved to `to`.
+///
+/// # Errors
+/// Where that has no JSON form.
+pub fn moved(to: &str) -> Result<Vec<u8>, serde_json::Error> {
+    let head = Head { format_version: FORMAT_VERSION, sha256: sha256(to.as_bytes()), moved_to: Some(to.to_owned()) };
+    let mut bytes = serde_json::to_vec(&head)?;
+    bytes.push(b'\n');
     Ok(bytes)
 }
 
@@ -68,6 +82,12 @@ fn checked<'a>(name: &str, bytes: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), Stat
     }
     if head.format_version != FORMAT_VERSION {
         return Err(damaged("no version of this program wrote such a head"));
+    }
+    if let Some(to) = head.moved_to {
+        return match sha256(to.as_bytes()) == head.sha256 && body.is_empty() {
+            true => Err(StateError::Moved { name: name.to_owned(), to }),
+            false => Err(damaged("its checksum differs")),
+        };
     }
     if sha256(body) != head.sha256 {
         return Err(damaged(if body.ends_with(b"\n") { "its checksum differs" } else { "it is cut short" }));

@@ -14,6 +14,9 @@ use super::{
 /// How many former snapshots are kept.
 const HISTORY: usize = 50;
 
+/// How often a state is read again where its former holder was still writing.
+const TRIES: usize = 5;
+
 /// One state in its place.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -94,7 +97,10 @@ impl Store {
                 false => Err(StateError::damaged(name, "it is missing, and the journal beside it continues it")),
             };
         };
-        let snapshot = snapshot::parse(&name, bytes)?;
+        let snapshot = snapshot::parse(&name, bytes).map_err(|error| match error {
+            StateError::Moved { to, .. } => StateError::Moved { name: self.name(), to },
+            other => other,
+        })?;
         let state = &snapshot.state;
         match records.first() {
             Some(Record::Begin { serial, lineage, .. }) if *lineage == state.lineage && *serial == state.serial => {
@@ -186,23 +192,15 @@ impl Store {
     ///
     /// # Errors
     /// Where somebody else writes, or the place cannot be written to.
-    pub fn open(&self, holder: &Holder, fresh: impl FnOnce() -> State) -> Result<Writer, StateError> {
+    pub fn open(&self, holder: &Holder, fresh: impl Fn() -> State) -> Result<Writer, StateError> {
         let mut writing = self.lock(holder)?;
-        let contents = writing.held.contents()?;
-        let state = match self.found(&contents)? {
-            Some(Found { snapshot, records, whole }) => {
-                writing.begin(&snapshot.state, whole)?;
-                match interrupted(&snapshot.state, &records) {
-                    None => snapshot.state,
-                    Some((run, mut state)) => {
-                        state.serial += 1;
-                        writing.write(&state, Some(&run), true)?;
-                        writing.begin(&state, 0)?;
-                        state
-                    }
-                }
+        let mut tries = 0;
+        let state = loop {
+            match self.begin(&mut writing, &fresh) {
+                // Whoever held the lock before wrote while this was read, and can no more now.
+                Err(StateError::LockLost { .. }) if tries < TRIES && writing.held.check().is_ok() => tries += 1,
+                other => break other?,
             }
-            None => return writing.anew(fresh()),
         };
         Ok(Writer::new(state, writing))
     }
@@ -230,6 +228,68 @@ impl Store {
             at: holder.since.clone(),
         };
         Ok(Writing { place: self.place.clone(), held, begin })
+    }
+
+    /// Reads what there is, and begins this run's part of the journal.
+    fn begin(&self, writing: &mut Writing, fresh: &dyn Fn() -> State) -> Result<State, StateError> {
+        let contents = writing.held.contents()?;
+        let Some(Found { snapshot, records, whole }) = self.found(&contents)? else {
+            let state = fresh();
+            writing.write(&state, None, false)?;
+            writing.begin(&state, 0)?;
+            return Ok(state);
+        };
+        writing.begin(&snapshot.state, whole)?;
+        let Some((run, mut state)) = interrupted(&snapshot.state, &records) else { return Ok(snapshot.state) };
+        state.serial += 1;
+        writing.write(&state, Some(&run), true)?;
+        writing.begin(&state, 0)?;
+        Ok(state)
+    }
+
+    /// Moves a state, its history with it, here from another place, where it leaves word. `holder` is who does it.
+    ///
+    /// # Errors
+    /// Where either is locked or cannot be written, where there is nothing to move, or something else is here already.
+    pub fn move_here(&self, from: &Self, holder: &Holder) -> Result<State, StateError> {
+        if from.read()?.is_none() {
+            return Err(StateError::Nothing { name: from.name() });
+        }
+        let mut there = from.open(holder, || State::empty("", None, "", "", ""))?;
+        let mut writing = self.lock(holder)?;
+        let contents = writing.held.contents()?;
+        let here = match self.found(&contents) {
+            Err(StateError::Moved { .. }) => None,
+            found => found?.map(|found| found.snapshot.state),
+        };
+        // A move that died had written the state here before it left word there.
+        if here.is_some_and(|here| here.lineage != there.state.lineage || here.serial > there.state.serial + 1) {
+            return Err(StateError::Taken { name: self.name() });
+        }
+        for name in from.place.history()? {
+            if let Some(bytes) = from.place.read(&format!("history/{name}"))? {
+                writing.held.keep(&name, &bytes)?;
+            }
+        }
+        let kept = name_of(there.state.serial);
+        if let Some(bytes) = from.place.read(SNAPSHOT)? {
+            writing.held.keep(&kept, &bytes)?;
+        }
+        there.state.serial += 1;
+        let run = there.run(End::Done);
+        writing.write(&there.state, Some(&run), false)?;
+        writing.held.clear()?;
+        let word = snapshot::moved(&self.home_name())
+            .map_err(|e| StateError::damaged(from.place.name(SNAPSHOT), e.to_string()))?;
+        there.writing.held.replace(&word, Some(&kept))?;
+        there.writing.held.clear()?;
+        Ok(there.state)
+    }
+
+    /// How messages name what holds the states of many stacks, this one among them.
+    fn home_name(&self) -> String {
+        let name = self.name();
+        name.rsplitn(3, '/').nth(2).map(str::to_owned).unwrap_or(name)
     }
 }
 
@@ -296,7 +356,7 @@ impl Writing {
         }
         let mut line = Vec::new();
         encode(self.place.as_ref(), &self.begin, &mut line)?;
-        self.held.begin(state.serial, whole, &line)
+        self.held.begin(whole, &line)
     }
 
     /// Writes a snapshot; the former one is kept in the history where there is one.
@@ -412,15 +472,22 @@ impl Writer {
             encode(self.writing.place.as_ref(), &Record::End { at: at.clone(), end }, &mut self.pending)?;
             self.sync()?;
             self.state.serial += 1;
-            if let Record::Begin { verb, who, at: began, .. } = &self.writing.begin {
-                let (verb, who, began) = (verb.clone(), who.clone(), began.clone());
-                let changes = changes(&self.before, &self.state);
-                let run = Run { verb, who, began, ended: Some(at), end, changes };
-                self.writing.write(&self.state, Some(&run), true)?;
-            }
+            let run = Run { ended: Some(at), ..self.run(end) };
+            self.writing.write(&self.state, Some(&run), true)?;
         }
         self.writing.held.clear()?;
         Ok(self.state)
+    }
+}
+
+impl Writer {
+    /// This run, ended now.
+    fn run(&self, end: End) -> Run {
+        let (verb, who, began) = match &self.writing.begin {
+            Record::Begin { verb, who, at, .. } => (verb.clone(), who.clone(), at.clone()),
+            _ => Default::default(),
+        };
+        Run { verb, who, began, ended: Some(now()), end, changes: changes(&self.before, &self.state) }
     }
 }
 

@@ -97,6 +97,7 @@ fn help_of_each_verb() {
         "state show",
         "state mv",
         "state rm",
+        "state migrate",
         "history",
         "history show",
         "history restore",
@@ -231,6 +232,7 @@ fn broken_stacks() {
         ("record", "[hosted_zone.a]\nname = \"example..local\"\n"),
         ("overlay", "[vpc.main]\ncidr = \"10.0.0.0/16\"\n\n[env.prod.vpc.main]\ncidr = \"10.0.0.0/33\"\n"),
         ("tags", "[tags]\n\"aws:team\" = \"a\"\n\n[vpc.main]\ncidr = \"10.0.0.0/16\"\ntags = { Name = 7 }\n"),
+        ("state_url", "[state]\nurl = \"https://our-states/web\"\n\n[vpc.main]\ncidr = \"10.0.0.0/16\"\n"),
         ("capacity", "[capacity.main]\ncluster = \"mani\"\ninstance_type = \"t3.smal\"\nsize = { min = 2, max = 1 }\n"),
     ];
     fs::write(folder.path().join("broken.json"), "{\n  \"Statement\": [,]\n}\n").expect("it is written");

@@ -82,6 +82,10 @@ fn destroying_is_explicit_and_not_guarded() {
     project.succeeds(&["apply", "--yes"]);
     project.succeeds(&["destroy", "--yes"]);
     assert!(project.state().is_empty());
+    project.succeeds(&["apply", "--yes"]);
+    project.succeeds(&["plan", "--destroy", "--out", "destroy.plan"]);
+    project.succeeds(&["apply", "--plan", "destroy.plan"]);
+    assert!(project.state().is_empty());
 }
 
 #[test]

@@ -2,15 +2,19 @@
 //! did what.
 
 use std::fs::OpenOptions;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 
+use cofferdam::aws::bucket::{Bucket, BucketAt};
 use cofferdam::graph::{Address, Attributes};
-use cofferdam::state::{End, Entry, Holder, Record, State, StateError, Store, What, Writer};
+use cofferdam::state::{End, Entry, Holder, ObjectHome, Record, State, StateError, Store, What, Writer};
 use serde_json::json;
 
 use crate::lifecycle::{Project, text};
-use crate::support::Emulator;
+use crate::support::{Emulator, unique};
 
 fn holder(user: &str) -> Holder {
     Holder { user: user.into(), host: "mars".into(), pid: 4711, verb: "apply".into(), since: "10:00".into() }
@@ -40,15 +44,40 @@ fn put(name: &str) -> Record {
 /// How often each of two processes runs.
 const ROUNDS: usize = 200;
 
-/// Names the part that a child process of a test plays: `NAME DIRECTORY`.
+/// Names the part that a child process of a test plays: `NAME DIRECTORY [BUCKET]`.
 const PART: &str = "COFFERDAM_TEST_PART";
 
 /// A process of this test binary that plays a part in [`rounds_of_one_process`].
-fn process(name: &str, directory: &Path) -> Child {
+fn process(name: &str, directory: &Path, bucket: &str) -> Child {
     let mut command = Command::new(std::env::current_exe().expect("this binary"));
     command.args(["--exact", "teams::rounds_of_one_process", "--nocapture"]);
-    command.env(PART, format!("{name} {}", directory.display()));
+    command.env(PART, format!("{name} {} {bucket}", directory.display()));
+    command.env("AWS_ENDPOINT_URL_S3", s3());
     command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts")
+}
+
+/// The endpoint of an S3 that writes conditionally. (moto looks and writes in two steps, which are not one.)
+fn s3() -> String {
+    Emulator::Ministack.connect().endpoint.expect("an endpoint")
+}
+
+/// A bucket of its own.
+fn bucket() -> String {
+    let (name, endpoint) = (unique("states"), s3());
+    let host = endpoint.strip_prefix("http://").expect("an endpoint").trim_end_matches('/');
+    let mut stream = TcpStream::connect(host).expect("it answers");
+    let request = format!("PUT /{name} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it listens");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    name
+}
+
+fn store_in_bucket(bucket: &str, endpoint: &str, stack: &str) -> Store {
+    let at = BucketAt::parse(&format!("s3://{bucket}/team"), "eu-west-2", Some(endpoint.to_owned())).expect("a URL");
+    let bucket = Bucket::open(BucketAt { emulated: true, ..at }).expect("it opens");
+    Store::of(&ObjectHome::new(Arc::new(bucket), "team"), stack, None, "aws", "123456789012", "eu-west-2")
 }
 
 /// The state as a process opens it once it is free.
@@ -66,9 +95,13 @@ fn open(store: &Store, name: &str) -> Writer {
 #[test]
 fn rounds_of_one_process() {
     let Ok(part) = std::env::var(PART) else { return };
-    let (name, directory) = part.split_once(' ').expect("a name and a directory");
+    let parts: Vec<&str> = part.split(' ').collect();
+    let [name, directory, bucket] = parts[..] else { panic!("{part} is no part") };
     let directory = PathBuf::from(directory);
-    let store = Store::at(&directory.join("state"));
+    let store = match bucket {
+        "" => Store::at(&directory.join("state")),
+        bucket => store_in_bucket(bucket, &std::env::var("AWS_ENDPOINT_URL_S3").expect("an endpoint"), "web"),
+    };
     for round in 0..ROUNDS {
         let mut writer = open(&store, name);
         // Whoever is here is alone here.
@@ -88,15 +121,13 @@ fn rounds_of_one_process() {
     }
 }
 
-#[test]
-fn two_processes_at_once_never_hold_the_lock_both_and_lose_no_update() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let names = ["alice", "bob"];
-    for (name, child) in names.map(|name| (name, process(name, folder.path()))) {
+/// Two processes do their rounds on one state at once. Sees that each held the lock alone and that no update is lost.
+fn two_processes_at_once(store: &Store, folder: &Path, bucket: &str) {
+    let children = ["alice", "bob"].map(|name| (name, process(name, folder, bucket)));
+    for (name, child) in children {
         let output = child.wait_with_output().expect("it ends");
         assert!(output.status.success(), "{name}: {}", text(&output.stderr));
     }
-    let store = Store::at(&folder.path().join("state"));
     let state = store.read().expect("it is whole").expect("it is there");
     assert_eq!(state.resources.len(), 2 * 2 * ROUNDS, "every update is there");
     // Each run left a snapshot: by itself, or by whoever found what it had written down; but for the last, perhaps.
@@ -107,6 +138,97 @@ fn two_processes_at_once_never_hold_the_lock_both_and_lose_no_update() {
         assert_eq!(run.changes.len(), 2, "run {number} added two: {run:?}");
     }
     assert!(runs.iter().any(|(_, run)| run.end == End::Died) && runs.iter().any(|(_, run)| run.end == End::Done));
+}
+
+#[test]
+fn two_processes_at_once_in_a_directory() {
+    let folder = tempfile::tempdir().expect("a folder");
+    two_processes_at_once(&Store::at(&folder.path().join("state")), folder.path(), "");
+}
+
+#[test]
+fn two_processes_at_once_in_a_bucket() {
+    let (folder, bucket) = (tempfile::tempdir().expect("a folder"), bucket());
+    two_processes_at_once(&store_in_bucket(&bucket, &s3(), "web"), folder.path(), &bucket);
+}
+
+/// What a run of the binary on a stack came to, with the bucket's endpoint.
+fn with_s3(project: &Project, stack: &str, arguments: &[&str]) -> (Output, String, String) {
+    let (verb, rest) = arguments.split_first().expect("a verb");
+    let mut command = project.command();
+    command.env("AWS_ENDPOINT_URL_S3", s3()).args(verb.split(' ')).args([stack, "--cloud", "aws"]).args(rest);
+    let output = command.output().expect("the binary runs");
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    (output, out, err)
+}
+
+#[test]
+fn a_team_keeps_its_state_in_a_bucket_and_takes_it_home_again() {
+    let project = Project::new(Emulator::Moto, TWO);
+    let bucket = bucket();
+    let url = format!("[state]\nurl = \"s3://{bucket}/team\"\n\n");
+    let outputs = "\n[outputs]\nname = \"${log_group.a.name}\"\n";
+    let succeeds = |stack: &str, arguments: &[&str]| {
+        let (output, out, err) = with_s3(&project, stack, arguments);
+        assert!(output.status.success(), "{arguments:?} of {stack}:\n{out}\n{err}");
+        out
+    };
+    let fails = |arguments: &[&str]| {
+        let (output, out, err) = with_s3(&project, "stack.toml", arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}:\n{out}\n{err}");
+        err
+    };
+    project.succeeds(&["apply", "--yes"]);
+
+    // The stack says where the state shall be; until it is there, nothing is begun anew.
+    project.write(&format!("{url}{TWO}{outputs}"));
+    let err = fails(&["apply", "--yes"]);
+    assert!(err.contains("still") && err.contains("cofferdam state migrate stack.toml"), "{err}");
+    assert!(succeeds("stack.toml", &["state migrate"]).contains(&format!("s3://{bucket}/team/{}", project.name)));
+    let (output, ..) = with_s3(&project, "stack.toml", &["plan", "--detailed-exitcode"]);
+    assert_eq!(output.status.code(), Some(2), "only the output is new");
+    assert!(succeeds("stack.toml", &["apply", "--yes"]).contains("name"));
+    let history = succeeds("stack.toml", &["history"]);
+    let verbs: Vec<bool> = history
+        .lines()
+        .zip(["apply", "state migrate", "apply"])
+        .map(|(line, verb)| line.contains(&format!("  {verb}")))
+        .collect();
+    assert_eq!(verbs, [true; 3], "{history}");
+
+    // Who holds the lock is told to everybody.
+    let store = store_in_bucket(&bucket, &s3(), &project.name);
+    let held = store.open(&holder("alice"), fresh).expect("it is free");
+    let err = fails(&["apply", "--yes"]);
+    assert!(err.contains("the state is locked: alice on mars (process 4711)"), "{err}");
+    assert!(succeeds("stack.toml", &["lock show"]).contains("alice on mars"));
+    assert!(succeeds("stack.toml", &["lock break"]).contains("taken away from alice on mars"));
+    assert!(held.close().is_err(), "alice notices");
+
+    // Another stack reads this one's outputs in the same bucket.
+    let other = format!(
+        "name = \"{0}-b\"\nregion = \"eu-west-2\"\n{url}[outputs]\nname = \"${{stack.{0}.name}}\"\n",
+        project.name
+    );
+    std::fs::write(project.path("other.toml"), other).expect("it is written");
+    assert!(succeeds("other.toml", &["plan"]).contains(&project.name), "the output of the first");
+
+    // And home again; who still has the old stack file is told where the state went.
+    project.write(&format!("{TWO}{outputs}"));
+    let err = fails(&["plan"]);
+    assert!(err.contains(&format!("it was moved to s3://{bucket}/team")), "{err}");
+    succeeds("stack.toml", &["state migrate"]);
+    project.plan_is_empty("moving home");
+    project.write(&format!("{url}{TWO}{outputs}"));
+    let err = fails(&["plan"]);
+    assert!(err.contains("was moved to"), "{err}");
+    project.write(&format!("{TWO}{outputs}"));
+    project.succeeds(&["destroy", "--yes"]);
+
+    // A bucket that is not there.
+    project.write(&format!("[state]\nurl = \"s3://{}/team\"\n\n{TWO}", unique("nowhere")));
+    let err = fails(&["plan"]);
+    assert!(err.contains("NoSuchBucket") && err.contains("make the bucket first"), "{err}");
 }
 
 #[test]
