@@ -6,7 +6,7 @@ ENV   ?=
 YES   ?=
 ARGS  ?=
 SEEDS ?= 10000
-KILLS ?= 50
+KILLS ?= 54
 FUZZ  ?= 900
 
 CARGO     := cargo
