@@ -121,6 +121,8 @@ struct Progressing {
     former: Option<Known>,
     /// Whether what only needs its existence has been let go.
     exists: bool,
+    /// Whether something that it depends on was made or changed in this run.
+    on_new: bool,
     under_way: bool,
     done: bool,
 }
@@ -140,6 +142,7 @@ impl Default for Progressing {
             known: None,
             former: None,
             exists: false,
+            on_new: false,
             under_way: false,
             done: false,
         }
@@ -457,7 +460,8 @@ impl<'a> Run<'a> {
             self.keep(action, after, &action.outputs, &id, true);
             return Ok(false);
         }
-        let intent = self.intend(action, Operation::Update, token.clone());
+        let mut intent = self.intend(action, Operation::Update, token.clone());
+        intent.attributes = outcome::was(&action.current, &changed).collect();
         let progressing = &mut self.steps_state[step];
         progressing.known = Some(Arc::new(known));
         progressing.intent = Some(intent.number);

@@ -22,6 +22,8 @@ const THROTTLED_ATTEMPTS: u32 = 40;
 pub enum Again {
     /// A second one changes nothing.
     Safe,
+    /// A second one changes nothing, and a third is not worth waiting for.
+    Once,
     /// A second one might make a second resource: only where the first one was refused.
     OnlyIfRefused,
 }
@@ -68,7 +70,12 @@ impl Gate {
                 }
                 ErrorClass::Uncertain => {
                     lost += 1;
-                    again == Again::Safe && lost < ATTEMPTS
+                    let most = match again {
+                        Again::Safe => ATTEMPTS,
+                        Again::Once => 2,
+                        Again::OnlyIfRefused => 1,
+                    };
+                    lost < most
                 }
                 _ => false,
             };

@@ -16,10 +16,12 @@ mod import;
 mod interrupt;
 mod lock;
 mod options;
+mod orphans;
 mod output;
 mod plan;
 mod progress;
 mod project;
+mod recover;
 mod rehearse;
 pub mod render;
 mod schema;
@@ -72,6 +74,8 @@ enum Verb {
     History(history::Args),
     Lock(lock::Args),
     Import(import::Args),
+    Recover(recover::Args),
+    Orphans(orphans::Args),
     Schema(schema::Args),
     Cloud(cloud::Args),
     Completions(completions::Args),
@@ -107,6 +111,8 @@ pub fn main() -> ExitCode {
             Verb::History(args) => history::run(&args).await,
             Verb::Lock(args) => lock::run(&args).await,
             Verb::Import(args) => import::run(&args).await,
+            Verb::Recover(args) => recover::run(&args).await,
+            Verb::Orphans(args) => orphans::run(&args).await,
             Verb::Schema(args) => schema::run(&args),
             Verb::Cloud(args) => cloud::run(&args).await,
             Verb::Completions(args) => completions::run(&args, command),

@@ -27,6 +27,8 @@ mod listener_rule;
 mod load_balancer;
 mod log_group;
 mod nat_gateway;
+pub mod owned;
+mod parameter;
 mod policy;
 mod repository;
 mod role;
@@ -54,10 +56,12 @@ use serde_json::Value;
 
 use crate::aws::Aws;
 use crate::cloud::{
-    ADDRESS_TAG, Cloud, CloudError, CreateRequest, Created, ENV_TAG, Known, Lost, Observed, Phase, Progress,
+    ADDRESS_TAG, Cloud, CloudError, CreateRequest, Created, ENV_TAG, Known, Lost, Observed, Owned, Phase, Progress,
     REGION_TAG, STACK_TAG, TOKEN_TAG, UpdateRequest, VISIBILITY,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Problem, ReplaceOrder, Scope};
+
+pub use vpc_endpoint::GATEWAY_SERVICES;
 
 /// Tags by key.
 pub type Tags = BTreeMap<String, String>;
@@ -79,7 +83,7 @@ pub trait Kind: Send + Sync {
     /// See [`Cloud::look_up`]; by id alone this is [`Kind::read`].
     async fn look_up(&self, aws: &Aws, id: Option<&str>, attributes: &Attributes) -> Result<Observed, CloudError> {
         let name = self.spec().name;
-        let Some(id) = id else {
+        let Some(id) = id.map(|id| self.own_id(id)) else {
             return Err(CloudError::unexpected(name, format!("a {name} is not looked up by its attributes")));
         };
         let address = crate::graph::Address::new(name, "existing");
@@ -95,6 +99,14 @@ pub trait Kind: Send + Sync {
             .help("check the id, the region and the account")
         })
     }
+
+    /// The id by which the kind knows a resource that a user may also name in another way, such as by its ARN.
+    fn own_id<'a>(&self, given: &'a str) -> &'a str {
+        given
+    }
+    /// See [`Cloud::owned`]. What lists with tags is asked for all at once; [`owned`] has what kinds share. A kind without
+    /// tags has nothing to list: `recover` finds its resources by their attributes, through [`Kind::find`].
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError>;
 
     /// See [`Cloud::find`].
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError>;
@@ -156,6 +168,7 @@ fn all() -> Vec<Box<dyn Kind>> {
         Box::new(load_balancer::LoadBalancerKind),
         Box::new(log_group::LogGroupKind),
         Box::new(nat_gateway::NatGatewayKind),
+        Box::new(parameter::ParameterKind),
         Box::new(policy::PolicyKind),
         Box::new(repository::RepositoryKind),
         Box::new(role::RoleKind),
@@ -224,6 +237,11 @@ impl AwsCloud {
         Self { aws, registry: Registry::new() }
     }
 
+    /// Takes the stack's secrets, for the calls that send their values.
+    pub fn keep(&mut self, secrets: std::sync::Arc<crate::secret::Secrets>) {
+        self.aws = self.aws.clone().with_secrets(secrets);
+    }
+
     /// The clients.
     pub fn aws(&self) -> &Aws {
         &self.aws
@@ -253,6 +271,19 @@ impl Cloud for AwsCloud {
 
     fn visibility(&self) -> Duration {
         if self.aws.emulated { Duration::ZERO } else { VISIBILITY }
+    }
+
+    fn kinds(&self) -> Vec<&str> {
+        self.registry.specs().into_iter().map(|spec| spec.name).collect()
+    }
+
+    async fn owned(&self, kind: &str) -> Result<Vec<Owned>, CloudError> {
+        let mut owned = self.kind(kind)?.owned(&self.aws).await?;
+        for one in &mut owned {
+            one.address = one.address.take().filter(|address| address.kind() == kind);
+        }
+        owned.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(owned)
     }
 
     async fn read(&self, kind: &str, wanted: &[Known]) -> Result<Vec<Option<Observed>>, CloudError> {
@@ -303,6 +334,7 @@ pub fn spec<A: Serialize + DeserializeOwned + JsonSchema>(name: &'static str, ti
         needs_only_existence: &[],
         after_users: &[],
         write_only: &[],
+        secrets: &[],
         documents: &[],
         identity: Identity::TagOnCreate,
         naming: None,
@@ -311,6 +343,8 @@ pub fn spec<A: Serialize + DeserializeOwned + JsonSchema>(name: &'static str, ti
         name_digests: &[],
         account_wide: false,
         taggable: true,
+        // AWS takes 50 ("Tag naming limits"); one more is set while it is created.
+        most_tags: 49,
         canonical: canonical::<A>,
         check: |_| Vec::new(),
         predict: |_, _| Attributes::new(),
@@ -369,9 +403,7 @@ pub fn tag_changes(request: &UpdateRequest) -> (Tags, Vec<String>) {
 
 /// Whether something of the wanted name was made for this address of this stack: its ownership tags say so.
 pub fn is_own(observed: &Observed, request: &CreateRequest) -> bool {
-    let have = tags_of(&observed.attributes);
-    let want = tags_of(&request.attributes);
-    [STACK_TAG, ENV_TAG, REGION_TAG, ADDRESS_TAG].iter().all(|key| have.get(*key) == want.get(*key))
+    is_owned(&request.attributes, &tags_of(&observed.attributes))
 }
 
 /// A string attribute.
@@ -403,6 +435,20 @@ pub fn taken(error: CloudError, request: &CreateRequest, found: &Tags) -> CloudE
             request.address
         )),
         _ => error,
+    }
+}
+
+/// Whether these tags are those of the stack and environment that is worked on.
+pub fn is_of_scope(scope: &Scope, tags: &Value) -> bool {
+    let tag = |key: &str| tags.get(key).and_then(Value::as_str);
+    tag(STACK_TAG) == Some(scope.stack.as_str()) && tag(ENV_TAG) == scope.env.as_deref()
+}
+
+/// Of an answer that is whole, what is missing is not set: each of these attributes that the stack set and the answer
+/// does not hold gets the value that stands for that, and so is drift.
+pub fn what_is_missing_is_unset(observed: &mut Attributes, wanted: &Attributes, unset: &[(&str, Value)]) {
+    for (name, value) in unset.iter().filter(|(name, _)| wanted.contains_key(*name)) {
+        observed.entry(*name).or_insert_with(|| value.clone());
     }
 }
 

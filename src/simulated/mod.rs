@@ -33,9 +33,11 @@ use store::{Holdings, Times};
 use crate::apply::gate::{Again, Gate};
 use crate::apply::limiter::Side;
 use crate::cloud::{
-    Cloud, CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
+    Cloud, CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
 };
 use crate::graph::{Address, Attributes, KindSpec, Scope};
+use crate::kinds::owned::claimed;
+use crate::kinds::tags_of;
 use crate::state::State;
 
 /// How often each operation was called, by kind.
@@ -392,6 +394,23 @@ impl Cloud for Simulated {
 
     fn spec(&self, kind: &str) -> Option<&KindSpec> {
         self.own.get(kind).or_else(|| KINDS.spec(kind))
+    }
+
+    fn kinds(&self) -> Vec<&str> {
+        let own = self.own.keys().copied();
+        let mut kinds: Vec<&str> = KINDS.specs().into_iter().map(|spec| spec.name).chain(own).collect();
+        kinds.sort_unstable();
+        kinds
+    }
+
+    async fn owned(&self, kind: &str) -> Result<Vec<Owned>, CloudError> {
+        self.call(kind, Operation::Find, None, |inner, spec, now| {
+            let held = inner.holdings.held.iter();
+            let shown = held.filter(|(_, held)| held.kind == spec.name && held.visible <= now && held.gone.is_none());
+            let tagged = shown.map(|(id, held)| (id, tags_of(&held.attributes)));
+            Ok(tagged.filter_map(|(id, tags)| claimed(&self.scope, id, &tags)).collect())
+        })
+        .await
     }
 
     async fn read(&self, kind: &str, wanted: &[Known]) -> Result<Vec<Option<Observed>>, CloudError> {

@@ -357,7 +357,7 @@ impl Holdings {
 
 fn observed(spec: &KindSpec, id: &str, held: &Held, scope: &Scope) -> Observed {
     let mut attributes = held.attributes.clone();
-    attributes.retain(|name, _| !spec.write_only.contains(&name.as_str()));
+    attributes.retain(|name, _| !spec.is_write_only(name));
     if spec.taggable
         && spec.identity == Identity::TagOnCreate
         && let Some(Value::Object(tags)) = attributes.get_mut("tags")
