@@ -329,6 +329,7 @@ impl Search<'_> {
             protect: resource.protect,
             complete: true,
             read_only: false,
+            changing: Attributes::new(),
         };
         Found { way, entry, declared: true, believed }
     }
@@ -374,6 +375,7 @@ pub(super) fn undeclared(observed: Observed) -> Entry {
         protect: false,
         complete: true,
         read_only: false,
+        changing: Attributes::new(),
     }
 }
 
@@ -421,6 +423,7 @@ fn read(graph: &Graph, resource: &Resource, mut by: Attributes, observed: Observ
         protect: false,
         complete: true,
         read_only: true,
+        changing: Attributes::new(),
     }
 }
 

@@ -59,6 +59,7 @@ pub fn state_of(plan: &Plan) -> State {
             protect: action.protect,
             complete: !action.unfinished,
             read_only: false,
+            changing: crate::graph::Attributes::new(),
         };
         if action.deposed {
             state.deposed.push(Deposed { address: action.address.clone(), entry });

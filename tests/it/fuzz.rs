@@ -374,7 +374,7 @@ fn any_plan_file() {
         .into_iter()
         .map(|mode| {
             let plan = crate::stack::plan(&cloud, &graph, Some(&state), None, Ask { mode, ..Ask::default() });
-            plan.expect("it can be planned").save(&path).expect("it is saved");
+            plan.expect("it can be planned").save(&path, None).expect("it is saved");
             let text = std::fs::read(&path).expect("it is there");
             text.split(|byte| *byte == b'\n').nth(1).expect("a second line").to_vec()
         })
