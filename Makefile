@@ -6,7 +6,7 @@ ENV   ?=
 YES   ?=
 ARGS  ?=
 SEEDS ?= 10000
-KILLS ?= 50
+KILLS ?= 54
 FUZZ  ?= 900
 
 CARGO     := cargo
@@ -59,10 +59,9 @@ lint: ## formatting and lints, warnings are errors
 	@$(CARGO) clippy --all-targets -- -D warnings
 
 .PHONY: schema
-schema: build ## write what is made from the types: editors' JSON Schema, docs/reference.md, docs/identity.md
+schema: build ## write what is made from the types: editors' JSON Schema, docs/reference.md
 	@$(COFFERDAM) schema --out stacks/.schema.json
 	@$(COFFERDAM) schema --markdown --out docs/reference.md
-	@$(COFFERDAM) schema --identity --out docs/identity.md
 
 .PHONY: help
 help: ## this list

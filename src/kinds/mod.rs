@@ -17,7 +17,6 @@ mod elbv2;
 mod flow_log;
 mod hosted_zone;
 pub mod iam;
-pub mod identity;
 mod instance_profile;
 mod internet_gateway;
 mod key_pair;

@@ -1,7 +1,7 @@
 //! What is made from the types and kept in the repository is as the types are.
 
 use cofferdam::graph::Identity;
-use cofferdam::kinds::{Registry, identity};
+use cofferdam::kinds::Registry;
 use cofferdam::stack;
 
 fn assert_kept(path: &str, made: &str) {
@@ -17,11 +17,6 @@ fn the_schema_for_editors_is_up_to_date() {
 #[test]
 fn the_reference_is_up_to_date() {
     assert_kept("docs/reference.md", &stack::reference(&Registry::new()));
-}
-
-#[test]
-fn the_table_of_identities_is_up_to_date() {
-    assert_kept("docs/identity.md", &identity::table(&Registry::new()));
 }
 
 #[test]
