@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{aws, kinds, references};
-use crate::cloud::{CloudError, CreateRequest, ErrorClass, Observed, TOKEN_TAG};
+use crate::cloud::{CloudError, CreateRequest, ErrorClass, Observed, STACK_TAG, TOKEN_TAG};
 use crate::graph::{Address, Attributes, Identity, KindSpec, Scope};
 use crate::state::Entry;
 
@@ -277,7 +277,9 @@ impl Holdings {
             return None;
         }
         let found = observed(spec, &id, held, scope);
-        let is_own = spec.identity != Identity::UniqueName || !spec.taggable || crate::kinds::is_own(&found, request);
+        // Graphs that no stack file gave bear no ownership tags; nothing is somebody else's there.
+        let is_tagged = spec.taggable && crate::kinds::tags_of(&request.attributes).contains_key(STACK_TAG);
+        let is_own = spec.identity != Identity::UniqueName || !is_tagged || crate::kinds::is_own(&found, request);
         is_own.then_some(found)
     }
 
