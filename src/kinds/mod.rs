@@ -403,7 +403,9 @@ pub fn tag_changes(request: &UpdateRequest) -> (Tags, Vec<String>) {
 
 /// Whether something of the wanted name was made for this address of this stack: its ownership tags say so.
 pub fn is_own(observed: &Observed, request: &CreateRequest) -> bool {
-    is_owned(&request.attributes, &tags_of(&observed.attributes))
+    let have = tags_of(&observed.attributes);
+    let want = tags_of(&request.attributes);
+    [STACK_TAG, ENV_TAG, REGION_TAG, ADDRESS_TAG].iter().all(|key| have.get(*key) == want.get(*key))
 }
 
 /// A string attribute.

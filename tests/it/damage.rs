@@ -27,7 +27,7 @@ fn put(number: usize) -> Record {
         protect: false,
         complete: true,
         read_only: false,
-        changing: Default::default(),
+        changing: Attributes::new(),
     };
     Record::Put { address: Address::new("node", &format!("n{number}")), entry }
 }

@@ -33,7 +33,7 @@ fn entry(id: &str) -> Entry {
         protect: false,
         complete: true,
         read_only: false,
-        changing: Default::default(),
+        changing: Attributes::new(),
     }
 }
 
