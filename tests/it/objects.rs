@@ -107,6 +107,7 @@ fn put(name: &str) -> Record {
     let entry = Entry {
         id: format!("id-{name}"),
         attributes: Attributes::new(),
+        changing: Attributes::new(),
         outputs: Attributes::new(),
         depends_on: Vec::new(),
         protect: false,
