@@ -153,11 +153,10 @@ impl Kind for NamespaceKind {
             }};
         }
         let (action, operation) = match namespace.r#type {
-            Type::PrivateDns => create!(
-                "servicediscovery:CreatePrivateDnsNamespace",
-                create_private_dns_namespace,
-                |call| call.vpc(namespace.vpc.clone().unwrap_or_default())
-            ),
+            Type::PrivateDns => {
+                create!("servicediscovery:CreatePrivateDnsNamespace", create_private_dns_namespace, |call| call
+                    .vpc(namespace.vpc.clone().unwrap_or_default()))
+            }
             Type::PublicDns => {
                 create!("servicediscovery:CreatePublicDnsNamespace", create_public_dns_namespace, |call| call)
             }

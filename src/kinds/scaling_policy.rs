@@ -457,11 +457,7 @@ fn observe_track(config: &TargetTrackingScalingPolicyConfiguration) -> Track {
     let custom = config.customized_metric_specification().map(|custom| Custom {
         namespace: custom.namespace().unwrap_or_default().to_owned(),
         name: custom.metric_name().unwrap_or_default().to_owned(),
-        dimensions: custom
-            .dimensions()
-            .iter()
-            .map(|one| (one.name().to_owned(), one.value().to_owned()))
-            .collect(),
+        dimensions: custom.dimensions().iter().map(|one| (one.name().to_owned(), one.value().to_owned())).collect(),
         statistic: custom
             .statistic()
             .and_then(|found| Statistic::ALL.into_iter().find(|one| one.as_str() == found.as_str()))

@@ -139,7 +139,10 @@ impl Kind for ScalingTargetKind {
 
     fn actions(&self) -> Actions {
         Actions {
-            read: &["application-autoscaling:DescribeScalableTargets", "application-autoscaling:DescribeScheduledActions"],
+            read: &[
+                "application-autoscaling:DescribeScalableTargets",
+                "application-autoscaling:DescribeScheduledActions",
+            ],
             create: &[
                 "application-autoscaling:RegisterScalableTarget",
                 "application-autoscaling:PutScheduledAction",
@@ -150,7 +153,10 @@ impl Kind for ScalingTargetKind {
                 "application-autoscaling:PutScheduledAction",
                 "application-autoscaling:DeleteScheduledAction",
             ],
-            delete: &["application-autoscaling:DeregisterScalableTarget", "application-autoscaling:DeleteScheduledAction"],
+            delete: &[
+                "application-autoscaling:DeregisterScalableTarget",
+                "application-autoscaling:DeleteScheduledAction",
+            ],
         }
     }
 
@@ -277,10 +283,7 @@ async fn register(aws: &Aws, id: &str, target: &ScalingTarget) -> Result<(), Clo
 }
 
 /// The schedules of one service, or of all, by service and name.
-async fn schedules(
-    aws: &Aws,
-    id: Option<&str>,
-) -> Result<BTreeMap<String, BTreeMap<String, Schedule>>, CloudError> {
+async fn schedules(aws: &Aws, id: Option<&str>) -> Result<BTreeMap<String, BTreeMap<String, Schedule>>, CloudError> {
     let mut found: BTreeMap<String, BTreeMap<String, Schedule>> = BTreeMap::new();
     let mut next = None;
     loop {
@@ -315,10 +318,7 @@ fn observe_schedule(one: &ScheduledAction) -> Schedule {
 }
 
 async fn put_schedule(aws: &Aws, id: &str, name: &str, schedule: &Schedule) -> Result<(), CloudError> {
-    let bounds = ScalableTargetAction::builder()
-        .set_min_capacity(schedule.min)
-        .set_max_capacity(schedule.max)
-        .build();
+    let bounds = ScalableTargetAction::builder().set_min_capacity(schedule.min).set_max_capacity(schedule.max).build();
     let call = || {
         aws.scaling
             .put_scheduled_action()
@@ -378,7 +378,15 @@ mod tests {
         for good in ["cron(0 3 * * ? *)", "rate(1 hour)", "rate(5 minutes)", "at(2030-01-31T08:00:00)"] {
             assert_eq!(wrong_time(good), None, "{good}");
         }
-        for bad in ["0 3 * * *", "cron(0 3 * * *)", "rate(1 hours)", "rate(5 minute)", "rate(0 days)", "at(tomorrow)", "at(2030-01-31)"] {
+        for bad in [
+            "0 3 * * *",
+            "cron(0 3 * * *)",
+            "rate(1 hours)",
+            "rate(5 minute)",
+            "rate(0 days)",
+            "at(tomorrow)",
+            "at(2030-01-31)",
+        ] {
             assert!(wrong_time(bad).is_some(), "{bad}");
         }
     }

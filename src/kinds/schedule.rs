@@ -312,9 +312,7 @@ fn target(schedule: &Schedule) -> Result<Target, BuildError> {
         .ecs_parameters(ecs)
         .set_input(schedule.overrides.as_ref().map(|document| document.as_str().to_owned()))
         .retry_policy(RetryPolicy::builder().maximum_retry_attempts(schedule.retries).build())
-        .set_dead_letter_config(
-            schedule.dead_letters.as_ref().map(|arn| DeadLetterConfig::builder().arn(arn).build()),
-        )
+        .set_dead_letter_config(schedule.dead_letters.as_ref().map(|arn| DeadLetterConfig::builder().arn(arn).build()))
         .build()
 }
 
