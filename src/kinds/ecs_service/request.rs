@@ -59,7 +59,8 @@ pub fn update(
     service: &EcsService,
     request: &UpdateRequest,
 ) -> Result<Option<UpdateServiceFluentBuilder>, CloudError> {
-    if request.changed.iter().all(|name| name == "tags") {
+    // A count that the stack says no more is left to whom it is left to.
+    if request.changed.iter().all(|name| name == "tags" || (name == "count" && service.count.is_none())) {
         return Ok(None);
     }
     let parts = Parts::of(service).map_err(|error| CloudError::unexpected("ecs:UpdateService", error.to_string()))?;

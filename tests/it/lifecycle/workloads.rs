@@ -129,8 +129,8 @@ async fn service_on(emulator: Emulator) {
         Step::Drift("ecs_service.web", "exec", json!(false)),
         Step::Drift("ecs_service.web", "tags", json!({ "Team": "somebody" })),
         Step::Gone(&["ecs_service.web"]),
-        // A count that the stack does not say is nobody's drift.
-        one("count = 3\n", "", "no change", "ecs_service.web"),
+        // A count that the stack says no more is left as it is.
+        one("count = 3\n", "", "update", "ecs_service.web.count"),
         one("# more", "name = \"{u}-other\"\n# more", "replace", "ecs_service.web.name"),
     ];
     tell(emulator, SERVICE, steps).await;
