@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Actions, Kind, Tags, efs, gone_is_fine, in_order, spec, text, typed};
+use super::{Actions, Kind, Tags, efs, gone_is_fine, in_order, spec, typed};
 use crate::aws::Aws;
 use crate::cloud::{
     CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
@@ -110,7 +110,6 @@ impl Kind for FileSystemKind {
             create: &[
                 "elasticfilesystem:CreateFileSystem",
                 "elasticfilesystem:TagResource",
-                "elasticfilesystem:PutBackupPolicy",
                 "iam:CreateServiceLinkedRole",
             ],
             update: &[
@@ -161,6 +160,7 @@ impl Kind for FileSystemKind {
                     })
                     .throughput_mode(system.throughput.request())
                     .set_provisioned_throughput_in_mibps(system.mib_per_second)
+                    .backup(system.backup)
                     .set_tags(Some(tags.clone()))
                     .send()
             })
@@ -175,12 +175,6 @@ impl Kind for FileSystemKind {
             Err(error) => return Err(error),
         };
         Ok(Created { outputs: outputs(aws, &id), id })
-    }
-
-    async fn finish(&self, aws: &Aws, id: &str, request: &CreateRequest) -> Result<(), CloudError> {
-        let system: FileSystem = typed(&request.attributes)?;
-        // Refused while it is being made, which passes.
-        set_backup(aws, id, system.backup).await
     }
 
     async fn update(&self, aws: &Aws, request: &UpdateRequest) -> Result<(), CloudError> {
@@ -296,7 +290,5 @@ fn observe(aws: &Aws, one: &FileSystemDescription) -> Observed {
     if let Some(key) = one.kms_key_id() {
         attributes.insert("kms_key".into(), json!(key));
     }
-    let outputs = outputs(aws, &id);
-    debug_assert!(!text(&outputs, "arn").is_empty());
-    Observed { outputs, id, attributes }
+    Observed { outputs: outputs(aws, &id), id, attributes }
 }

@@ -290,8 +290,10 @@ impl Kind for ScalingPolicyKind {
     }
 
     async fn create(&self, aws: &Aws, request: &CreateRequest) -> Result<Created, CloudError> {
-        let id = put(aws, &typed(&request.attributes)?).await?;
-        Ok(Created { outputs: outputs(&id), id })
+        let policy: ScalingPolicy = typed(&request.attributes)?;
+        let arn = put(aws, &policy).await?;
+        let id = id_of(&policy.target, &policy.name);
+        Ok(Created { outputs: outputs(&id, &arn), id })
     }
 
     async fn update(&self, aws: &Aws, request: &UpdateRequest) -> Result<(), CloudError> {
@@ -429,12 +431,17 @@ async fn delete(aws: &Aws, target: &str, name: &str) -> Result<(), CloudError> {
     gone_is_fine(aws.calls.write("application-autoscaling:DeleteScalingPolicy", call).await.map(|_| ()))
 }
 
-fn outputs(arn: &str) -> Attributes {
-    Attributes::from_iter([("id".to_owned(), json!(arn)), ("arn".to_owned(), json!(arn))])
+/// What it scales, and its name there.
+fn id_of(target: &str, name: &str) -> String {
+    format!("{target}/{name}")
+}
+
+fn outputs(id: &str, arn: &str) -> Attributes {
+    Attributes::from_iter([("id".to_owned(), json!(id)), ("arn".to_owned(), json!(arn))])
 }
 
 fn observe(policy: &Found) -> Observed {
-    let id = policy.policy_arn().to_owned();
+    let id = id_of(policy.resource_id(), policy.policy_name());
     let mut attributes = Attributes::from_iter([
         ("name".to_owned(), json!(policy.policy_name())),
         ("target".to_owned(), json!(policy.resource_id())),
@@ -443,7 +450,7 @@ fn observe(policy: &Found) -> Observed {
     let taken = policy.step_scaling_policy_configuration().map(observe_steps);
     attributes.insert("track".into(), json!(tracked));
     attributes.insert("steps".into(), json!(taken));
-    Observed { outputs: outputs(&id), id, attributes }
+    Observed { outputs: outputs(&id, policy.policy_arn()), id, attributes }
 }
 
 fn observe_track(config: &TargetTrackingScalingPolicyConfiguration) -> Track {
