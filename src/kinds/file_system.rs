@@ -110,6 +110,7 @@ impl Kind for FileSystemKind {
             create: &[
                 "elasticfilesystem:CreateFileSystem",
                 "elasticfilesystem:TagResource",
+                "elasticfilesystem:PutBackupPolicy",
                 "iam:CreateServiceLinkedRole",
             ],
             update: &[
@@ -175,6 +176,15 @@ impl Kind for FileSystemKind {
             Err(error) => return Err(error),
         };
         Ok(Created { outputs: outputs(aws, &id), id })
+    }
+
+    async fn finish(&self, aws: &Aws, id: &str, request: &CreateRequest) -> Result<(), CloudError> {
+        let system: FileSystem = typed(&request.attributes)?;
+        // The create call asked for it already.
+        if backup(aws, id).await?.is_none_or(|on| on == system.backup) {
+            return Ok(());
+        }
+        set_backup(aws, id, system.backup).await
     }
 
     async fn update(&self, aws: &Aws, request: &UpdateRequest) -> Result<(), CloudError> {
