@@ -5,7 +5,7 @@ mod tree;
 use cofferdam::apply::{Execution, Options, Stop, execute};
 use cofferdam::cloud::Cloud;
 use cofferdam::graph::Graph;
-use cofferdam::plan::Steps;
+use cofferdam::plan::{Plan, Steps};
 use cofferdam::simulated::Simulated;
 use cofferdam::state::{Memory, State};
 use divan::Bencher;
@@ -19,10 +19,14 @@ fn main() {
 
 fn run(cloud: &Simulated, graph: &Graph, state: State) -> State {
     let plan = tree::plan(cloud, graph, &state, None);
+    execute_plan(cloud, &plan, state)
+}
+
+fn execute_plan(cloud: &Simulated, plan: &Plan, state: State) -> State {
     let mut ledger = Memory::new(state);
     let (_sender, stop) = tokio::sync::watch::channel(Stop::No);
     let execution =
-        Execution { plan: &plan, cloud, ledger: &mut ledger, options: Options::default(), stop, emit: &mut |_| {} };
+        Execution { plan, cloud, ledger: &mut ledger, options: Options::default(), stop, emit: &mut |_| {} };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let report = runtime.block_on(execute(execution)).expect("nothing is written to disk");
     assert!(report.is_complete(), "{report:?}");
@@ -67,6 +71,42 @@ fn execute_creates(bencher: Bencher, count: usize) {
         .counter(ItemsCount::new(count))
         .with_inputs(Simulated::default)
         .bench_values(|cloud| run(&cloud, &graph, tree::empty()));
+}
+
+/// Every resource is made anew, the new one first.
+#[divan::bench(args = SIZES)]
+fn execute_replaces(bencher: Bencher, count: usize) {
+    let (before, after) = (tree::graph(count), tree::graph_of(count, Some("anew")));
+    let applied = || {
+        let cloud = Simulated::default();
+        let state = run(&cloud, &before, tree::empty());
+        (cloud, state)
+    };
+    bencher
+        .counter(ItemsCount::new(count))
+        .with_inputs(applied)
+        .bench_values(|(cloud, state)| run(&cloud, &after, state));
+}
+
+/// The plan that deletes one resource and all that stands on it, which is everything.
+#[divan::bench(args = SIZES)]
+fn plan_targeted_destroy(bencher: Bencher, count: usize) {
+    let (cloud, _, state) = applied(count);
+    let root = ["node.n0".to_owned()];
+    bencher.counter(ItemsCount::new(count)).bench(|| tree::plan_destroy(&cloud, &state, &root));
+}
+
+#[divan::bench(args = SIZES)]
+fn execute_destroys(bencher: Bencher, count: usize) {
+    let applied = || {
+        let (cloud, _, state) = applied(count);
+        let plan = tree::plan_destroy(&cloud, &state, &[]);
+        (cloud, plan, state)
+    };
+    bencher
+        .counter(ItemsCount::new(count))
+        .with_inputs(applied)
+        .bench_values(|(cloud, plan, state)| execute_plan(&cloud, &plan, state));
 }
 
 #[divan::bench(args = SIZES)]

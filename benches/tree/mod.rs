@@ -18,6 +18,11 @@ fn text(value: impl Into<String>) -> Value {
 
 /// A tree of `count` resources.
 pub fn graph(count: usize) -> Graph {
+    graph_of(count, None)
+}
+
+/// The same with an attribute that cannot be changed in place.
+pub fn graph_of(count: usize, fixed: Option<&str>) -> Graph {
     let resources = (0..count).map(|number| {
         let address = Address::new("node", &format!("n{number}"));
         let mut tags = Map::new();
@@ -27,6 +32,9 @@ pub fn graph(count: usize) -> Graph {
         let mut attributes = Map::new();
         attributes.insert("size".into(), Value::from(1));
         attributes.insert("tags".into(), tags.into());
+        if let Some(fixed) = fixed {
+            attributes.insert("fixed".into(), text(fixed));
+        }
         if number > 0 {
             let parent = text(format!("${{node.n{}.id}}", (number - 1) / WIDTH));
             attributes.insert("inputs".into(), Value::Array(vec![parent]));
@@ -46,6 +54,22 @@ pub fn empty() -> State {
 
 /// The plan for a graph and a state.
 pub fn plan(cloud: &Simulated, graph: &Graph, state: &State, observed: Option<&Observations>) -> Plan {
+    planned(cloud, graph, state, observed, Mode::Apply, &[])
+}
+
+/// The plan that deletes these addresses and what stands on them; none: everything.
+pub fn plan_destroy(cloud: &Simulated, state: &State, targets: &[String]) -> Plan {
+    planned(cloud, &Graph::default(), state, None, Mode::Destroy, targets)
+}
+
+fn planned(
+    cloud: &Simulated,
+    graph: &Graph,
+    state: &State,
+    observed: Option<&Observations>,
+    mode: Mode,
+    targets: &[String],
+) -> Plan {
     let inputs = Inputs {
         graph,
         state: Some(state),
@@ -54,8 +78,8 @@ pub fn plan(cloud: &Simulated, graph: &Graph, state: &State, observed: Option<&O
         scope: cloud.scope(),
         cloud: "simulated",
         inputs_digest: "",
-        mode: Mode::Apply,
-        targets: &[],
+        mode,
+        targets,
         replace: &[],
     };
     match cofferdam::plan::plan(&inputs) {

@@ -222,6 +222,8 @@ pub async fn execute(execution: Execution<'_>) -> Result<Report, StateError> {
         let launched = run.launch();
         if std::mem::take(&mut run.must_sync) {
             run.ledger.sync()?;
+        } else if !launched.is_empty() {
+            run.ledger.check()?;
         }
         run.flights.extend(launched);
         // Once the user stops, pauses are not sat out.

@@ -15,6 +15,14 @@ pub trait Ledger {
     /// # Errors
     /// Where that cannot be done; nothing may be sent then.
     fn sync(&mut self) -> Result<(), StateError>;
+
+    /// Sees, without asking anybody far away, whether this run may still write.
+    ///
+    /// # Errors
+    /// Where it may not; nothing may be sent then.
+    fn check(&self) -> Result<(), StateError> {
+        Ok(())
+    }
 }
 
 impl Ledger for Writer {
@@ -28,6 +36,10 @@ impl Ledger for Writer {
 
     fn sync(&mut self) -> Result<(), StateError> {
         Writer::sync(self)
+    }
+
+    fn check(&self) -> Result<(), StateError> {
+        Writer::check(self)
     }
 }
 

@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use super::approve::approve;
 use super::failure::{Failure, Outcome};
 use super::interrupt;
-use super::options::{PlanOptions, StackOptions};
+use super::options::{CloudName, LockOptions, PlanOptions, StackOptions};
 use super::progress::Progress;
 use super::render::{self, style};
 use super::session::Session;
 use crate::apply::{Execution, Options, Stop, execute};
 use crate::plan::{Mode, Plan};
-use crate::state::Writer;
+use crate::state::{End, Writer};
 
 /// Plans, asks, and applies
 #[derive(Debug, clap::Args)]
@@ -51,19 +51,27 @@ pub struct RunOptions {
     /// How many calls may be under way at once
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub slots: u16,
+
+    #[command(flatten)]
+    pub lock: LockOptions,
 }
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
-    let session = Session::open(&args.stack).await?;
-    let writer = session.lock("apply").await?;
-    let plan = match &args.plan {
+    let saved = args.plan.as_deref().map(Plan::load).transpose()?;
+    let destroys = saved.as_ref().is_some_and(|plan| plan.mode == Mode::Destroy);
+    // What is deleted follows from the state alone.
+    let session = match destroys {
+        true => Session::open_state(&args.stack).await?,
+        false => Session::open(&args.stack).await?,
+    };
+    let writer = session.lock("apply", &args.run.lock).await?;
+    let plan = match saved {
         None => session.plan(Some(writer.state()), Mode::Apply, &args.how).await?,
-        Some(path) => {
-            let plan = Plan::load(path)?;
+        Some(plan) => {
             let scope = crate::cloud::Cloud::scope(&session.cloud);
             plan.fits(writer.state(), args.stack.cloud.as_str(), scope.account.as_deref(), &scope.region)?;
-            if plan.inputs_digest != session.stack.inputs_digest {
+            if !destroys && plan.inputs_digest != session.inputs_digest {
                 return Err(Failure::new("the stack has changed since the plan was made")
                     .help("plan again, look at it, and apply the new plan"));
             }
@@ -92,7 +100,9 @@ pub async fn carry_out(
         out!("{}", render::plan::plan(plan));
     }
     let question = format!("{} this?", if verb == "apply" { "Apply" } else { "Destroy" });
-    if plan.has_changes() && !approve(&question, how.yes || approved, session.name)? {
+    // What is made in the local cloud costs nothing and hurts nobody; what is deleted there may still be missed.
+    let is_trial = verb == "apply" && session.name == CloudName::Local;
+    if plan.has_changes() && !approve(&question, how.yes || approved || is_trial)? {
         writer.close()?;
         return Err(Failure::new("not approved; nothing was changed"));
     }
@@ -109,7 +119,11 @@ pub async fn carry_out(
     .await?;
     progress.end();
     let interrupted = *stop.borrow() != Stop::No;
-    let state = writer.close()?;
+    let left = report.skipped.len() + report.left.len();
+    let state = writer.end(match report.is_complete() {
+        true => End::Done,
+        false => End::Incomplete { failed: report.failed.len(), left },
+    })?;
     if how.json {
         outln!("{}", render::json::report(&report));
     } else {

@@ -31,8 +31,8 @@ pub struct Args {
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
-    let session = Session::open(&args.stack).await?;
-    let writer = session.lock("destroy").await?;
+    let session = Session::open_state(&args.stack).await?;
+    let writer = session.lock("destroy", &args.run.lock).await?;
     let how = PlanOptions { targets: args.targets.clone(), replace: Vec::new(), refresh: args.refresh };
     let plan = session.plan(Some(writer.state()), Mode::Destroy, &how).await?;
     carry_out(&session, writer, &plan, &args.run, false, "destroy").await

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 
 use super::failure::Outcome;
 use super::options::StackOptions;
-use super::project;
+use super::project::{self, Standing};
 use crate::graph::{Address, Graph, Need};
 use crate::kinds::Registry;
 
@@ -36,7 +36,7 @@ enum Format {
 
 /// Runs the verb.
 pub fn run(args: &Args) -> Outcome {
-    let stack = project::load(&args.stack, &Registry::new())?;
+    let stack = project::load(&args.stack, &Registry::new(), &Standing::default())?;
     match args.format {
         Format::Dot => out!("{}", dot(&stack.name, &stack.graph)),
         Format::Mermaid => out!("{}", mermaid(&stack.graph)),

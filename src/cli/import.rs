@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use super::failure::{Failure, Outcome};
-use super::options::StackOptions;
+use super::options::{LockOptions, StackOptions};
 use super::render::style;
 use super::session::Session;
 use crate::cloud::{Cloud, Known};
-use crate::graph::{Address, Attributes, template};
+use crate::graph::{Address, Attributes, KindSpec, template};
 use crate::plan::same;
 use crate::state::{Entry, Record};
 
@@ -25,23 +25,39 @@ pub struct Args {
 
     /// Its id in the cloud
     id: String,
+
+    #[command(flatten)]
+    lock: LockOptions,
 }
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
     let address = Address::parse(&args.address).map_err(|e| Failure::new(e.to_string()))?;
     let session = Session::open(&args.stack).await?;
-    let Some(resource) = session.stack.graph.get(&address) else {
+    let Some(resource) = session.graph.get(&address) else {
         return Err(Failure::new(format!("the stack declares no `{address}`")).help(format!(
             "write [{}.{}] into the stack first",
             address.kind(),
             address.name()
         )));
     };
-    let mut writer = session.lock("import").await?;
+    if resource.existing.is_some() || session.cloud.spec(address.kind()).is_some_and(KindSpec::is_lookup) {
+        return Err(Failure::new(format!("`{address}` is only read: it belongs to somebody else"))
+            .help("take `existing` out of its block, so that it is the stack's own, and import it then"));
+    }
+    let mut writer = session.lock("import", &args.lock).await?;
     if let Some(entry) = writer.state().resources.get(&address) {
         return Err(Failure::new(format!("`{address}` is in the state already, as {}", entry.id))
-            .help(format!("`cofferdam state rm {} {address}` lets the state forget it", args.stack.stack)));
+            .help(format!("`{} {address}` lets the state forget it", args.stack.command("state rm"))));
+    }
+    let elsewhere = writer
+        .state()
+        .resources
+        .iter()
+        .find(|(other, entry)| other.kind() == address.kind() && entry.id == args.id && !entry.read_only);
+    if let Some((other, _)) = elsewhere {
+        return Err(Failure::new(format!("{} is in the state already, as `{other}`", args.id))
+            .help(format!("`{} {other} {address}` gives it the other address", args.stack.command("state mv"))));
     }
     let literal = literal_part(&resource.attributes);
     let known = Known {
@@ -71,7 +87,7 @@ pub async fn run(args: &Args) -> Outcome {
         id: observed.id.clone(),
         attributes,
         outputs,
-        depends_on: session.stack.graph.dependencies(&address).into_iter().map(|(a, _)| a.clone()).collect(),
+        depends_on: session.graph.dependencies(&address).into_iter().map(|(a, _)| a.clone()).collect(),
         protect: resource.protect,
         complete: true,
         read_only: false,
@@ -80,7 +96,7 @@ pub async fn run(args: &Args) -> Outcome {
     writer.close()?;
     outln!("{} {address} is {} now.", style::good("✓"), observed.id);
     let next = if differs { "It differs from the stack" } else { "Its tags may differ from the stack" };
-    outln!("{next}: `cofferdam plan {}` shows what an apply would change.", args.stack.stack);
+    outln!("{next}: `{}` shows what an apply would change.", args.stack.command("plan"));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -11,8 +11,10 @@ mod destroy;
 mod drift;
 mod failure;
 mod graph;
+mod history;
 mod import;
 mod interrupt;
+mod lock;
 mod options;
 mod output;
 mod plan;
@@ -64,6 +66,8 @@ enum Verb {
     Output(output::Args),
     Graph(graph::Args),
     State(state::Args),
+    History(history::Args),
+    Lock(lock::Args),
     Import(import::Args),
     Schema(schema::Args),
     Cloud(cloud::Args),
@@ -96,6 +100,8 @@ pub fn main() -> ExitCode {
             Verb::Output(args) => output::run(&args).await,
             Verb::Graph(args) => graph::run(&args),
             Verb::State(args) => state::run(&args).await,
+            Verb::History(args) => history::run(&args).await,
+            Verb::Lock(args) => lock::run(&args).await,
             Verb::Import(args) => import::run(&args).await,
             Verb::Schema(args) => schema::run(&args),
             Verb::Cloud(args) => cloud::run(&args).await,

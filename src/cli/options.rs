@@ -1,6 +1,7 @@
 //! Options that several verbs share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
@@ -72,6 +73,31 @@ pub struct StackOptions {
     pub new_account: bool,
 }
 
+impl StackOptions {
+    /// A further command on the same stack, to suggest: `verb` with the stack and what it takes to mean the same one.
+    pub fn command(&self, verb: &str) -> String {
+        let mut text = format!("cofferdam {verb} {}", self.stack);
+        if let Some(env) = &self.env {
+            text.push_str(&format!(" --env {env}"));
+        }
+        if self.cloud != CloudName::Local {
+            text.push_str(&format!(" --cloud {}", self.cloud.as_str()));
+        }
+        if self.state != Path::new("state") {
+            text.push_str(&format!(" --state {}", self.state.display()));
+        }
+        text
+    }
+}
+
+/// What is done where somebody else holds the state's lock.
+#[derive(Debug, Clone, Args)]
+pub struct LockOptions {
+    /// Where somebody else holds the state's lock, wait for it so long: 90s, 10m
+    #[arg(long, value_name = "DURATION", default_value = "0s", hide_default_value = true, value_parser = duration)]
+    pub lock_wait: Duration,
+}
+
 /// What a plan is made of.
 #[derive(Debug, Clone, Args)]
 pub struct PlanOptions {
@@ -93,4 +119,9 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("write it as NAME=VALUE".to_owned()),
     }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
+    parsed.ok_or_else(|| "write it with a unit: 90s, 10m, 1h".to_owned())
 }

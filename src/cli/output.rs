@@ -28,7 +28,7 @@ pub struct Args {
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
-    let session = Session::open(&args.stack).await?;
+    let session = Session::open_state(&args.stack).await?;
     let outputs = session.peek().await?.map(|state| state.outputs).unwrap_or_default();
     match &args.name {
         Some(name) => {

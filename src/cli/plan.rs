@@ -43,7 +43,10 @@ pub struct Args {
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
-    let session = Session::open(&args.stack).await?;
+    let session = match args.destroy {
+        true => Session::open_state(&args.stack).await?,
+        false => Session::open(&args.stack).await?,
+    };
     let state = session.peek().await?;
     let mode = if args.destroy { Mode::Destroy } else { Mode::Apply };
     let plan = session.plan(state.as_ref(), mode, &args.how).await?;

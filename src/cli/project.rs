@@ -7,23 +7,75 @@ use super::failure::Failure;
 use super::options::StackOptions;
 use crate::graph::Attributes;
 use crate::kinds::Registry;
-use crate::stack::{self, Stack};
-use crate::state::Store;
+use crate::stack::{self, Diagnostics, Head, Stack};
+use crate::state::{Directories, State, StateError, Store};
+
+/// What is known of the cloud that the states of other stacks must belong to, too. Nothing: no cloud was asked.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// The account's number.
+    pub account: Option<String>,
+    /// Of an emulated cloud: which run of it.
+    pub instance: Option<String>,
+}
 
 /// Loads the stack that the options name.
 ///
 /// # Errors
 /// Everything that is wrong in it, or that there is no such stack.
-pub fn load(options: &StackOptions, registry: &Registry) -> Result<Stack, Failure> {
+pub fn load(options: &StackOptions, registry: &Registry, standing: &Standing) -> Result<Stack, Failure> {
+    Ok(read(options, registry, standing)??)
+}
+
+/// The same, with what is wrong in the stack apart from what keeps it from being read.
+///
+/// # Errors
+/// Where there is no such stack.
+pub fn read(
+    options: &StackOptions,
+    registry: &Registry,
+    standing: &Standing,
+) -> Result<Result<Stack, Diagnostics>, Failure> {
     let path = stack_file(&options.stack)?;
-    let others = |name: &str| outputs_of(options, name);
-    let stack_options = stack::Options {
+    let others = |name: &str, region: &str| outputs_of(options, standing, name, region);
+    Ok(stack::load(&path, &stack_options(options, &others), registry))
+}
+
+/// The environments that the stack has; none where its file is no TOML.
+///
+/// # Errors
+/// Where there is no such stack.
+pub fn environments(options: &StackOptions) -> Result<Vec<String>, Failure> {
+    Ok(stack::environments(&stack_file(&options.stack)?))
+}
+
+/// Reads which stack the options name; without a stack file, the states tell.
+///
+/// # Errors
+/// Where neither does.
+pub fn head(options: &StackOptions) -> Result<Head, Failure> {
+    let nothing = |_: &str, _: &str| Err("the stack's name and region cannot depend on it".to_owned());
+    match stack_file(&options.stack) {
+        Ok(path) => Ok(stack::head(&path, &stack_options(options, &nothing))?),
+        Err(failure) => {
+            let name = Path::new(&options.stack).file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+            let states = states_of(options, name, options.env.as_deref())?;
+            let [state] = <[State; 1]>::try_from(states).map_err(|_| failure)?;
+            Ok(Head { name: state.stack, region: state.region, env: state.env, state_url: None })
+        }
+    }
+}
+
+fn stack_options<'a>(
+    options: &StackOptions,
+    stack_outputs: &'a dyn Fn(&str, &str) -> Result<Attributes, String>,
+) -> stack::Options<'a> {
+    stack::Options {
         env: options.env.clone(),
         vars: options.vars.iter().cloned().collect(),
         environment: environment_variables(),
-        stack_outputs: &others,
-    };
-    Ok(stack::load(&path, &stack_options, registry)?)
+        stack_outputs,
+    }
 }
 
 /// `COFFERDAM_VAR_name=value` gives the variable `name`.
@@ -72,25 +124,33 @@ fn stack_names() -> Vec<String> {
     names
 }
 
-/// The outputs of another stack, from its state in the same cloud: of the same environment where it has one, else of none.
-fn outputs_of(options: &StackOptions, name: &str) -> Result<Attributes, String> {
-    let with_env = options.env.as_ref().map(|env| format!("{name}@{env}"));
-    for folder in with_env.into_iter().chain([name.to_owned()]) {
-        let folder = options.state.join(folder);
-        let prefix = format!("{}-", options.cloud.as_str());
-        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
-        let states: Vec<PathBuf> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(&prefix)))
-            .collect();
-        match states.as_slice() {
-            [] => {}
-            [one] => {
-                let state = Store::at(one).read().map_err(|e| e.to_string())?;
-                return Ok(state.map(|state| state.outputs.into_iter().collect()).unwrap_or_default());
+/// The states of a stack in the chosen cloud.
+fn states_of(options: &StackOptions, name: &str, env: Option<&str>) -> Result<Vec<State>, StateError> {
+    let stores = Store::all(&Directories::new(&options.state), name, env, options.cloud.as_str())?;
+    let states: Vec<Option<State>> = stores.iter().map(Store::read).collect::<Result<_, _>>()?;
+    Ok(states.into_iter().flatten().collect())
+}
+
+/// The outputs of another stack, from its state in the same cloud, account and region: of the same environment where it has
+/// one, else of none. Offline the account is not known, and any one's will do: what is asked for then is their shape.
+fn outputs_of(options: &StackOptions, standing: &Standing, name: &str, region: &str) -> Result<Attributes, String> {
+    let is_here = |state: &State| {
+        state.region == region && standing.account.as_ref().is_none_or(|account| *account == state.account)
+    };
+    let mut elsewhere = Vec::new();
+    for env in options.env.as_deref().map(Some).into_iter().chain([None]) {
+        for state in states_of(options, name, env).map_err(|e| e.to_string())? {
+            if !is_here(&state) {
+                elsewhere.push(format!("account {} in {}", state.account, state.region));
+            } else if standing.instance.is_some() && state.instance != standing.instance {
+                return Err("it was applied to a local cloud that is gone".to_owned());
+            } else {
+                return Ok(state.outputs.into_iter().collect());
             }
-            _ => return Err(format!("it has states in several accounts or regions under {}", folder.display())),
         }
     }
-    Err(format!("it was not applied to the {} cloud yet", options.cloud.as_str()))
+    Err(match elsewhere.as_slice() {
+        [] => format!("it was not applied to the {} cloud yet", options.cloud.as_str()),
+        places => format!("it was applied elsewhere ({}), and not in {region}", places.join(", ")),
+    })
 }

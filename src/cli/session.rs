@@ -1,9 +1,11 @@
 //! A session: one stack, the cloud it is in, and its state.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::failure::Failure;
-use super::options::{CloudName, PlanOptions, StackOptions};
+use super::options::{CloudName, LockOptions, PlanOptions, StackOptions};
+use super::project::Standing;
 use super::{project, render};
 use crate::apply;
 use crate::aws::{Aws, Connect};
@@ -12,13 +14,19 @@ use crate::graph::Graph;
 use crate::kinds::{AwsCloud, Registry};
 use crate::local::Local;
 use crate::plan::{self, Inputs, Mode, Observations, Plan};
-use crate::stack::Stack;
-use crate::state::{Holder, Memory, Record, State, Store, Writer};
+use crate::stack::{Head, Moved, Stack};
+use crate::state::{Directories, Holder, Home, Memory, Record, State, StateError, Store, Writer};
+
+/// How often it is seen again whether a lock is free.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// One stack, in one cloud.
 pub struct Session {
-    /// The stack.
-    pub stack: Stack,
+    /// What the stack consists of; empty where only its state is worked on.
+    pub graph: Graph,
+    /// A digest over all that the stack was read from.
+    pub inputs_digest: String,
+    moved: Vec<Moved>,
     /// The cloud.
     pub cloud: AwsCloud,
     /// Where its state lives.
@@ -46,28 +54,56 @@ impl Session {
     /// # Errors
     /// What is wrong in the stack, or why the cloud does not answer.
     pub async fn open(options: &StackOptions) -> Result<Self, Failure> {
-        let stack = project::load(options, &Registry::new())?;
+        let registry = Registry::new();
+        // What is wrong in the stack is told before any cloud is asked.
+        let offline = project::load(options, &registry, &Standing::default())?;
+        let mut session = Self::connect(options, Head::of(&offline)).await?;
+        let account = session.cloud.scope().account.clone();
+        let standing = Standing { account, instance: session.instance.clone() };
+        let stack = if offline.other_stacks { project::load(options, &registry, &standing)? } else { offline };
+        let Stack { graph, inputs_digest, moved, warnings, .. } = stack;
+        warnings.iter().for_each(|warning| errln!("{}", render::style::note(&warning.message)));
+        session.graph = graph;
+        session.inputs_digest = inputs_digest;
+        session.moved = moved;
+        Ok(session)
+    }
+
+    /// Connects to the stack's cloud to work on its state alone: of the stack itself no more is read than which one it is,
+    /// so that a variable without a value or a file that is gone stands in nobody's way. Where there is no stack file any
+    /// more, what its state says of it is enough.
+    ///
+    /// # Errors
+    /// Where it cannot be told which stack is meant, or why the cloud does not answer.
+    pub async fn open_state(options: &StackOptions) -> Result<Self, Failure> {
+        Self::connect(options, project::head(options)?).await
+    }
+
+    async fn connect(options: &StackOptions, head: Head) -> Result<Self, Failure> {
         let (how, instance) = match options.cloud {
-            CloudName::Aws => (Connect { region: stack.region.clone(), ..Connect::default() }, None),
+            CloudName::Aws => (Connect { region: head.region.clone(), ..Connect::default() }, None),
             CloudName::Local => {
                 let endpoints = local(&options.state)?.up(&|line| errln!("{line}")).await?;
-                (endpoints.connect(&stack.region), Some(endpoints.instance))
+                (endpoints.connect(&head.region), Some(endpoints.instance))
             }
         };
-        let aws = Aws::connect(&how, &stack.name, stack.env.as_deref()).await?;
+        let aws = Aws::connect(&how, &head.name, head.env.as_deref()).await?;
         let account = aws.scope.account.clone().unwrap_or_default();
-        let store = Store::new(
-            &options.state,
-            &stack.name,
-            stack.env.as_deref(),
-            options.cloud.as_str(),
-            &account,
-            &stack.region,
-        );
+        let home = Directories::new(&options.state);
+        let cloud = options.cloud.as_str();
+        let store = Store::of(&home, &head.name, head.env.as_deref(), cloud, &account, &head.region);
         if options.cloud == CloudName::Aws && !options.new_account {
-            elsewhere(&store, &account, &stack.region)?;
+            elsewhere(&home, &head, &store, &account)?;
         }
-        Ok(Self { stack, cloud: AwsCloud::new(aws), store, name: options.cloud, instance })
+        Ok(Self {
+            graph: Graph::default(),
+            inputs_digest: String::new(),
+            moved: Vec::new(),
+            cloud: AwsCloud::new(aws),
+            store,
+            name: options.cloud,
+            instance,
+        })
     }
 
     /// The line that says what is worked on.
@@ -106,12 +142,13 @@ impl Session {
         Ok(Some(ledger.into_state()))
     }
 
-    /// Opens the state for writing and settles what earlier runs left unresolved, saying so.
+    /// Opens the state for writing and settles what earlier runs left unresolved, saying so. Where somebody else writes,
+    /// waits as long as asked to.
     ///
     /// # Errors
     /// Where somebody else holds the lock, or the cloud does not answer.
-    pub async fn lock(&self, verb: &str) -> Result<Writer, Failure> {
-        let mut writer = self.store.open(&holder(verb), || self.fresh())?;
+    pub async fn lock(&self, verb: &str, wait: &LockOptions) -> Result<Writer, Failure> {
+        let mut writer = self.open_waiting(verb, wait).await?;
         if self.is_bygone(writer.state()) {
             errln!("{}", render::style::note(BYGONE));
             bygone(writer.state()).into_iter().for_each(|record| writer.note(record));
@@ -125,13 +162,47 @@ impl Session {
         Ok(writer)
     }
 
+    async fn open_waiting(&self, verb: &str, wait: &LockOptions) -> Result<Writer, StateError> {
+        let began = Instant::now();
+        let mut told = None;
+        loop {
+            let (holder, dead_in, error) = match self.store.open(&holder(verb), || self.fresh()) {
+                Err(StateError::Locked { holder, dead_in }) => {
+                    (holder.clone(), dead_in, StateError::Locked { holder, dead_in })
+                }
+                other => return other,
+            };
+            // Whoever seems to be dead is waited for in any case: its lock is free soon.
+            let patience = wait.lock_wait.saturating_sub(began.elapsed()).max(dead_in.unwrap_or_default());
+            if patience.is_zero() {
+                return Err(error);
+            }
+            if told.as_ref() != Some(&holder) {
+                let who = holder.sentence();
+                let line = match dead_in {
+                    Some(rest) => {
+                        let rest = render::duration(rest);
+                        format!("{who}, and gives no sign of life; if that stays so, its lock is taken over in {rest}")
+                    }
+                    None => format!("{who}; waiting at most {}", render::duration(wait.lock_wait)),
+                };
+                errln!("{}", render::style::note(&line));
+                told = Some(holder);
+            }
+            tokio::time::sleep(patience.min(LOOK_AGAIN)).await;
+        }
+    }
+
     /// The moves that the stack asks for and the state has not made yet.
     fn moves(&self, state: &State) -> Vec<Record> {
-        let moved = self.stack.moved.iter().map(|moved| (moved.from.clone(), moved.to.clone()));
-        moved
-            .filter(|(from, to)| state.resources.contains_key(from) && !state.resources.contains_key(to))
-            .map(|(from, to)| Record::Move { from, to })
-            .collect()
+        let moved: Vec<_> = self.moved.iter().map(|moved| (&moved.from, &moved.to)).collect();
+        let moves = plan::moves(state, &moved);
+        for record in &moves {
+            if let Record::Move { from, to } = record {
+                errln!("{}", render::style::note(&format!("{from} is {to} from now on")));
+            }
+        }
+        moves
     }
 
     /// Reads the cloud where asked to, and plans.
@@ -140,7 +211,7 @@ impl Session {
     /// Where the cloud does not answer, or there can be no plan.
     pub async fn plan(&self, state: Option<&State>, mode: Mode, how: &PlanOptions) -> Result<Plan, Failure> {
         let nothing = Graph::default();
-        let graph = if mode == Mode::Apply { &self.stack.graph } else { &nothing };
+        let graph = if mode == Mode::Apply { &self.graph } else { &nothing };
         let observed = if how.refresh { Some(self.refresh(graph, state).await?) } else { None };
         let specs = |kind: &str| self.cloud.spec(kind);
         Ok(plan::plan(&Inputs {
@@ -150,7 +221,7 @@ impl Session {
             specs: &specs,
             scope: self.cloud.scope(),
             cloud: self.name.as_str(),
-            inputs_digest: &self.stack.inputs_digest,
+            inputs_digest: &self.inputs_digest,
             mode,
             targets: &how.targets,
             replace: &how.replace,
@@ -171,16 +242,16 @@ impl Session {
 }
 
 /// Refuses to begin a stack anew that stands in another account or region: most likely the credentials are the wrong ones.
-fn elsewhere(store: &Store, account: &str, region: &str) -> Result<(), Failure> {
+fn elsewhere(home: &dyn Home, stack: &Head, store: &Store, account: &str) -> Result<(), Failure> {
     if store.read()?.is_some() {
         return Ok(());
     }
-    for other in store.siblings() {
+    for other in Store::all(home, &stack.name, stack.env.as_deref(), CloudName::Aws.as_str())? {
         let Some(state) = other.read()?.filter(|state| !state.is_empty()) else { continue };
         let there = format!("account {} in {}", state.account, state.region);
+        let here = format!("account {account} in {}", stack.region);
         return Err(Failure::new(format!(
-            "this stack stands in {there}, and the credentials and the region now are those of account {account} in \
-             {region}"
+            "this stack stands in {there}, and the credentials and the region now are those of {here}"
         ))
         .help(format!("use those of {there}; or give --new-account to have the stack here as well")));
     }

@@ -6,6 +6,7 @@ use super::failure::{Failure, Outcome};
 use super::options::StackOptions;
 use super::render::{self, style};
 use super::session::Session;
+use super::state::missing;
 use crate::plan::Plan;
 use crate::state::Entry;
 
@@ -43,12 +44,12 @@ pub async fn run(args: &Args) -> Outcome {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let session = Session::open(&args.stack).await?;
+    let session = Session::open_state(&args.stack).await?;
     let state = session.peek().await?;
     let wanted = |address: &crate::graph::Address| args.address.as_ref().is_none_or(|target| address.is_within(target));
     let found: Vec<_> = state.iter().flat_map(|s| &s.resources).filter(|(address, _)| wanted(address)).collect();
     if let (Some(name), true) = (&args.address, found.is_empty()) {
-        return Err(Failure::new(format!("`{name}` is not in the state")).help("`cofferdam state list` lists what is"));
+        return Err(missing(state.as_ref(), name, &args.stack));
     }
     if args.json {
         let all: serde_json::Map<String, serde_json::Value> = found

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::failure::{Failure, Outcome};
-use super::options::StackOptions;
+use super::options::{LockOptions, StackOptions};
 use super::render::{self, plural, style};
 use super::session::Session;
 use crate::graph::Address;
+use crate::plan::{MoveError, one_move};
 use crate::state::{Entry, Record, State};
 
 /// Looks into the state, or moves and removes things in it; the cloud is not changed
@@ -49,6 +50,9 @@ enum Verb {
 
         /// Its address from now on
         to: String,
+
+        #[command(flatten)]
+        lock: LockOptions,
     },
     /// Lets the state forget a resource; it stays in the cloud
     #[command(after_help = "\
@@ -62,6 +66,9 @@ Examples:
         /// Its address, or a construct's: all that the state holds there, replaced ones too. Or its id: that one alone
         #[arg(required = true)]
         addresses: Vec<String>,
+
+        #[command(flatten)]
+        lock: LockOptions,
     },
 }
 
@@ -70,13 +77,13 @@ pub async fn run(args: &Args) -> Outcome {
     match &args.verb {
         Verb::List { stack, address } => list(stack, address.as_deref()).await,
         Verb::Show { stack, address } => show(stack, address).await,
-        Verb::Mv { stack, from, to } => mv(stack, from, to).await,
-        Verb::Rm { stack, addresses } => rm(stack, addresses).await,
+        Verb::Mv { stack, from, to, lock } => mv(stack, from, to, lock).await,
+        Verb::Rm { stack, addresses, lock } => rm(stack, addresses, lock).await,
     }
 }
 
 async fn list(stack: &StackOptions, target: Option<&str>) -> Outcome {
-    let state = Session::open(stack).await?.peek().await?;
+    let state = Session::open_state(stack).await?.peek().await?;
     let is_shown = |address: &Address| target.is_none_or(|target| address.is_within(target));
     let shown: Vec<_> = state.iter().flat_map(State::holds).filter(|(address, _)| is_shown(address)).collect();
     let standing = state.iter().flat_map(|state| state.resources.keys()).filter(|address| is_shown(address)).count();
@@ -89,55 +96,38 @@ async fn list(stack: &StackOptions, target: Option<&str>) -> Outcome {
 }
 
 async fn show(stack: &StackOptions, address: &str) -> Outcome {
-    let state = Session::open(stack).await?.peek().await?;
+    let state = Session::open_state(stack).await?.peek().await?;
     let Some(entry) = state.as_ref().and_then(|state| state.resources.get(address)) else {
-        return Err(missing(state.as_ref(), address));
+        return Err(missing(state.as_ref(), address, stack));
     };
     let json = serde_json::to_value(entry).map_err(|e| Failure::new(e.to_string()))?;
     outln!("{json:#}");
     Ok(ExitCode::SUCCESS)
 }
 
-async fn mv(stack: &StackOptions, from: &str, to: &str) -> Outcome {
+async fn mv(stack: &StackOptions, from: &str, to: &str, wait: &LockOptions) -> Outcome {
     let parse = |text: &str| Address::parse(text).map_err(|e| Failure::new(e.to_string()));
     let (source, target) = (parse(from)?, parse(to)?);
-    let session = Session::open(stack).await?;
-    let mut writer = session.lock("state mv").await?;
-    let moves = moves(writer.state(), &source, &target)?;
-    for (from, to) in &moves {
-        if writer.state().resources.contains_key(to) {
-            return Err(Failure::new(format!("`{to}` is in the state already")).help("choose another address"));
-        }
-        writer.note(Record::Move { from: from.clone(), to: to.clone() });
-    }
+    let session = Session::open_state(stack).await?;
+    let mut writer = session.lock("state mv", wait).await?;
+    let moves = match one_move(writer.state(), &source, &target) {
+        Ok(moves) => moves,
+        Err(MoveError::Missing(_)) => return Err(missing(Some(writer.state()), from, stack)),
+        Err(error) => return Err(Failure::new(error.to_string()).help(error.help())),
+    };
+    moves.iter().cloned().for_each(|record| writer.note(record));
     writer.close()?;
-    for (from, to) in &moves {
-        outln!("{from} → {to}");
+    for record in &moves {
+        if let Record::Move { from, to } = record {
+            outln!("{from} → {to}");
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a move moves: one resource, or everything of a construct.
-fn moves(state: &State, from: &Address, to: &Address) -> Result<Vec<(Address, Address)>, Failure> {
-    if state.resources.contains_key(from) {
-        if from.kind() != to.kind() {
-            return Err(Failure::new(format!("a {} cannot become a {}", from.kind(), to.kind()))
-                .help("only the name and the construct of an address may change"));
-        }
-        return Ok(vec![(from.clone(), to.clone())]);
-    }
-    let below: Vec<(Address, Address)> = state
-        .resources
-        .keys()
-        .filter(|address| address.construct() == Some(from.as_str()))
-        .map(|address| (address.clone(), to.child(address.kind(), address.name())))
-        .collect();
-    if below.is_empty() { Err(missing(Some(state), from.as_str())) } else { Ok(below) }
-}
-
-async fn rm(stack: &StackOptions, targets: &[String]) -> Outcome {
-    let session = Session::open(stack).await?;
-    let mut writer = session.lock("state rm").await?;
+async fn rm(stack: &StackOptions, targets: &[String], wait: &LockOptions) -> Outcome {
+    let session = Session::open_state(stack).await?;
+    let mut writer = session.lock("state rm", wait).await?;
     let mut removed = Vec::new();
     for target in targets {
         let state = writer.state();
@@ -145,7 +135,7 @@ async fn rm(stack: &StackOptions, targets: &[String]) -> Outcome {
         let found: Vec<(Address, String)> =
             state.holds().filter(is_meant).map(|(address, entry)| (address.clone(), entry.id.clone())).collect();
         if found.is_empty() {
-            return Err(missing(Some(state), target));
+            return Err(missing(Some(state), target, stack));
         }
         removed.extend(found);
     }
@@ -162,7 +152,7 @@ async fn rm(stack: &StackOptions, targets: &[String]) -> Outcome {
 }
 
 /// The error of an address that the state does not hold, with the one most like it.
-pub fn missing(state: Option<&State>, address: &str) -> Failure {
+pub fn missing(state: Option<&State>, address: &str, stack: &StackOptions) -> Failure {
     let near = state
         .iter()
         .flat_map(|state| state.holds())
@@ -171,7 +161,7 @@ pub fn missing(state: Option<&State>, address: &str) -> Failure {
         .max_by(|a, b| a.0.total_cmp(&b.0));
     let help = match near {
         Some((_, near)) => format!("did you mean `{near}`?"),
-        None => "`cofferdam state list` lists what is".to_owned(),
+        None => format!("`{}` lists what is", stack.command("state list")),
     };
     Failure::new(format!("`{address}` is not in the state")).help(help)
 }

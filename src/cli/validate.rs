@@ -1,14 +1,15 @@
 //! `validate`: is a stack right, as far as that can be told without a cloud?
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use super::failure::Outcome;
 use super::options::StackOptions;
-use super::project;
+use super::project::{self, Standing};
 use super::render::{plural, style};
 use crate::kinds::Registry;
-use crate::stack::Stack;
+use crate::stack::{Diagnostic, Diagnostics};
 
 /// Checks a stack without a cloud: everything wrong in it, in one run
 #[derive(Debug, clap::Args)]
@@ -23,29 +24,68 @@ pub struct Args {
 /// Runs the verb. Without an environment, each that the stack has is checked, too.
 pub fn run(args: &Args) -> Outcome {
     let registry = Registry::new();
-    let stack = project::load(&args.stack, &registry)?;
-    let size = |stack: &Stack| plural(stack.graph.resources().len(), "resource", "resources");
-    let mut told = format!("{} {} is valid: {}", style::good("✓"), stack.name, size(&stack));
-    let mut warnings: Vec<String> = Vec::new();
-    let mut warn = |stack: &Stack| {
-        for warning in &stack.warnings {
-            if !warnings.contains(&warning.message) {
-                errln!("{}", style::note(&warning.message));
-                warnings.push(warning.message.clone());
-            }
-        }
+    let environments = match args.stack.env {
+        Some(_) => Vec::new(),
+        None => project::environments(&args.stack)?,
     };
-    warn(&stack);
-    if stack.env.is_none() {
-        for name in &stack.environments {
-            let options = StackOptions { env: Some(name.clone()), ..args.stack.clone() };
-            let environment = project::load(&options, &registry).inspect_err(|_| {
-                errln!("{}", style::note(&format!("the environment {name} of {}:", stack.name)));
-            })?;
-            warn(&environment);
-            let _ = write!(told, "; {name}: {}", size(&environment));
+    let mut told = Told::default();
+    let mut valid = String::new();
+    for env in std::iter::once(None).chain(environments.into_iter().map(Some)) {
+        let mut options = args.stack.clone();
+        if env.is_some() {
+            options.env.clone_from(&env);
+        }
+        match project::read(&options, &registry, &Standing::default())? {
+            Ok(stack) => {
+                stack.warnings.iter().for_each(|warning| told.warn(&warning.message));
+                let size = plural(stack.graph.resources().len(), "resource", "resources");
+                let _ = match &env {
+                    None => write!(valid, "{} {} is valid: {size}", style::good("✓"), stack.name),
+                    Some(name) => write!(valid, "; {name}: {size}"),
+                };
+            }
+            Err(diagnostics) => told.take(diagnostics, env.as_deref()),
         }
     }
-    outln!("{told}.");
+    if !told.errors.is_empty() {
+        return Err(Diagnostics(told.errors).into());
+    }
+    outln!("{valid}.");
     Ok(ExitCode::SUCCESS)
+}
+
+/// What was found in the stack and its environments, each thing once.
+#[derive(Default)]
+struct Told {
+    errors: Vec<Diagnostic>,
+    seen: HashSet<(String, Option<String>, usize, usize)>,
+    warnings: HashSet<String>,
+}
+
+impl Told {
+    fn warn(&mut self, message: &str) {
+        if self.warnings.insert(message.to_owned()) {
+            errln!("{}", style::note(message));
+        }
+    }
+
+    fn take(&mut self, diagnostics: Diagnostics, env: Option<&str>) {
+        for mut one in diagnostics.0 {
+            // What an overlay says is held against the language by itself, too, and told with its own address then.
+            let message = match one
+                .message
+                .split_once("`env.")
+                .and_then(|(before, rest)| Some((before, rest.split_once('.')?.1)))
+            {
+                Some((before, rest)) => format!("{before}`{rest}"),
+                None => one.message.clone(),
+            };
+            if self.seen.insert((message, one.file.clone(), one.line, one.column)) {
+                if let Some(env) = env {
+                    one.message.push_str(&format!(" (environment {env})"));
+                }
+                self.errors.push(one);
+            }
+        }
+    }
 }

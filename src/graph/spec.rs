@@ -133,9 +133,14 @@ pub struct KindSpec {
     pub naming: Option<Naming>,
     /// Attributes within which its name is unique: a group's name in its VPC. None: in the account and region.
     pub name_within: &'static [&'static str],
+    /// Attributes that no two resources may share all of: a record's zone, name and type. None: its name alone tells it
+    /// from others, or an id of its own.
+    pub unique_by: &'static [&'static str],
     /// Attributes that force replacement and of which, where they are given, a made name bears a digest: predecessor
     /// and successor then stand side by side under names of their own.
     pub name_digests: &'static [&'static str],
+    /// Whether the account has it once for all regions: the stack's region then belongs to its ownership tags.
+    pub account_wide: bool,
     /// Whether it carries tags, in the attribute `tags`.
     pub taggable: bool,
     /// Fills defaults and puts attributes into their canonical form, so that equal things compare equal. Takes and

@@ -63,6 +63,7 @@ impl Kind for ClusterCapacityKind {
     fn spec(&self) -> KindSpec {
         KindSpec {
             replace_on: &["cluster"],
+            unique_by: &["cluster"],
             // "DeleteCapacityProvider": one that is associated with a cluster is not deleted.
             rebuilt_around: &["capacity_provider"],
             identity: Identity::Natural,

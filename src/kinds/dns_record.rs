@@ -189,6 +189,7 @@ impl Kind for DnsRecordKind {
     fn spec(&self) -> KindSpec {
         KindSpec {
             replace_on: &["zone", "name", "type", "set_id"],
+            unique_by: &["zone", "name", "type", "set_id"],
             outputs: &["fqdn"],
             identity: Identity::Natural,
             taggable: false,

@@ -107,6 +107,7 @@ impl Kind for HostedZoneKind {
             canonical,
             check,
             typical_seconds: 40,
+            account_wide: true,
             ..spec::<HostedZone>("hosted_zone", "hosted zone")
         }
     }

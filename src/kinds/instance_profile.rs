@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Actions, Kind, Tags, create_tags, gone_is_fine, iam, is_owned, spec, typed};
+use super::{Actions, Kind, Tags, create_tags, gone_is_fine, iam, is_owned, spec, taken, typed};
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Naming, ReplaceOrder};
@@ -49,6 +49,7 @@ impl Kind for InstanceProfileKind {
             },
             predict: |attributes, scope| iam::predicted_arn(attributes, scope, "instance-profile"),
             typical_seconds: 1,
+            account_wide: true,
             ..spec::<InstanceProfile>("instance_profile", "instance profile")
         }
     }
@@ -92,10 +93,8 @@ impl Kind for InstanceProfileKind {
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
         let profile: InstanceProfile = typed(&lost.request.attributes)?;
-        Ok(get(aws, &profile.name).await?.and_then(|found| {
-            let ours = is_owned(&lost.request.attributes, &iam::tags(found.tags())) && found.path == profile.path;
-            ours.then(|| observe_alone(&found))
-        }))
+        let found = get(aws, &profile.name).await?;
+        Ok(found.filter(|found| is_ours(found, &profile, &lost.request)).map(|found| observe_alone(&found)))
     }
 
     async fn create(&self, aws: &Aws, request: &CreateRequest) -> Result<Created, CloudError> {
@@ -118,8 +117,11 @@ impl Kind for InstanceProfileKind {
                 Ok(Created { id: profile.name, outputs })
             }
             Err(error) if error.is(ErrorClass::Exists) => {
-                let found = self.find(aws, &Lost { request: request.clone() }).await?;
-                found.map(|found| Created { id: found.id, outputs: found.outputs }).ok_or(error)
+                let Some(found) = get(aws, &profile.name).await? else { return Err(error) };
+                if !is_ours(&found, &profile, request) {
+                    return Err(taken(error, request, &iam::tags(found.tags())));
+                }
+                Ok(Created { id: profile.name, outputs: outputs(&found) })
             }
             Err(error) => Err(error),
         }
@@ -155,6 +157,10 @@ impl Kind for InstanceProfileKind {
         let call = || aws.iam.delete_instance_profile().instance_profile_name(&known.id).send();
         gone_is_fine(aws.calls.write("iam:DeleteInstanceProfile", call).await.map(|_| ()))
     }
+}
+
+fn is_ours(found: &IamProfile, profile: &InstanceProfile, request: &CreateRequest) -> bool {
+    is_owned(&request.attributes, &iam::tags(found.tags())) && found.path == profile.path
 }
 
 fn outputs(profile: &IamProfile) -> Attributes {

@@ -64,8 +64,8 @@ use serde_json::Value;
 
 use crate::aws::Aws;
 use crate::cloud::{
-    ADDRESS_TAG, Cloud, CloudError, CreateRequest, Created, ENV_TAG, Known, Lost, Observed, Phase, Progress, STACK_TAG,
-    TOKEN_TAG, UpdateRequest, VISIBILITY,
+    ADDRESS_TAG, Cloud, CloudError, CreateRequest, Created, ENV_TAG, Known, Lost, Observed, Phase, Progress,
+    REGION_TAG, STACK_TAG, TOKEN_TAG, UpdateRequest, VISIBILITY,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Problem, ReplaceOrder, Scope};
 
@@ -326,7 +326,9 @@ pub fn spec<A: Serialize + DeserializeOwned + JsonSchema>(name: &'static str, ti
         identity: Identity::TagOnCreate,
         naming: None,
         name_within: &[],
+        unique_by: &[],
         name_digests: &[],
+        account_wide: false,
         taggable: true,
         canonical: canonical::<A>,
         check: |_| Vec::new(),
@@ -388,7 +390,7 @@ pub fn tag_changes(request: &UpdateRequest) -> (Tags, Vec<String>) {
 pub fn is_own(observed: &Observed, request: &CreateRequest) -> bool {
     let have = tags_of(&observed.attributes);
     let want = tags_of(&request.attributes);
-    [STACK_TAG, ENV_TAG, ADDRESS_TAG].iter().all(|key| have.get(*key) == want.get(*key))
+    [STACK_TAG, ENV_TAG, REGION_TAG, ADDRESS_TAG].iter().all(|key| have.get(*key) == want.get(*key))
 }
 
 /// A string attribute.
@@ -397,7 +399,7 @@ pub fn text<'a>(attributes: &'a Attributes, name: &str) -> &'a str {
 }
 
 /// Whether something of a fixed name that was found carries the ownership tags of these attributes: the same stack,
-/// environment and address. What does not is somebody else's.
+/// environment and address, and region where the account has it once. What does not is somebody else's.
 pub fn is_owned(attributes: &Attributes, found: &Tags) -> bool {
     is_of_stack(attributes, found) && tags_of(attributes).get(ADDRESS_TAG) == found.get(ADDRESS_TAG)
 }
@@ -405,7 +407,22 @@ pub fn is_owned(attributes: &Attributes, found: &Tags) -> bool {
 /// Whether something that was found carries the tags of the stack and environment of these attributes.
 pub fn is_of_stack(attributes: &Attributes, found: &Tags) -> bool {
     let wanted = tags_of(attributes);
-    wanted.contains_key(STACK_TAG) && [STACK_TAG, ENV_TAG].iter().all(|key| wanted.get(*key) == found.get(*key))
+    let keys = [STACK_TAG, ENV_TAG, REGION_TAG];
+    wanted.contains_key(STACK_TAG) && keys.iter().all(|key| wanted.get(*key) == found.get(*key))
+}
+
+/// The error of a name that is taken, with what is known of who has it: the same stack in another region may.
+pub fn taken(error: CloudError, request: &CreateRequest, found: &Tags) -> CloudError {
+    let wanted = tags_of(&request.attributes);
+    let is_same = |key: &&str| wanted.get(*key) == found.get(*key);
+    match found.get(REGION_TAG).filter(|region| wanted.get(REGION_TAG) != Some(*region)) {
+        Some(region) if wanted.contains_key(STACK_TAG) && [STACK_TAG, ENV_TAG].iter().all(is_same) => error.help(format!(
+            "this stack has it in {region}, and the account has it once for all regions: set a `name` of its own on {} \
+             here, or plan this region as an environment (--env)",
+            request.address
+        )),
+        _ => error,
+    }
 }
 
 /// Puts what was found into the order of what was wanted, by id.

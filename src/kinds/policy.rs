@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::document::{PolicyDocument, PolicyUse, check_policy};
-use super::{Actions, Kind, Tags, create_tags, gone_is_fine, iam, is_of_stack, is_owned, spec, text, typed};
+use super::{Actions, Kind, Tags, create_tags, gone_is_fine, iam, is_of_stack, is_owned, spec, taken, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, TOKEN_TAG, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder};
@@ -66,6 +66,7 @@ impl Kind for PolicyKind {
             },
             predict: |attributes, scope| iam::predicted_arn(attributes, scope, "policy"),
             typical_seconds: 1,
+            account_wide: true,
             ..spec::<Policy>("policy", "IAM policy")
         }
     }
@@ -108,8 +109,7 @@ impl Kind for PolicyKind {
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
         let policy: Policy = typed(&lost.request.attributes)?;
-        let Some(account) = &aws.scope.account else { return Ok(None) };
-        let arn = format!("arn:{}:iam::{account}:policy{}{}", aws.scope.partition, policy.path, policy.name);
+        let arn = arn_of(aws, &policy)?;
         Ok(get(aws, &arn).await?.and_then(|found| {
             is_owned(&lost.request.attributes, &iam::tags(found.tags())).then(|| {
                 let attributes = Attributes::from_iter([
@@ -145,7 +145,13 @@ impl Kind for PolicyKind {
             }
             Err(error) if error.is(ErrorClass::Exists) => {
                 let found = self.find(aws, &Lost { request: request.clone() }).await?;
-                let Some(found) = found else { return Err(error) };
+                let Some(found) = found else {
+                    let other = get(aws, &arn_of(aws, &policy)?).await?;
+                    return Err(match other {
+                        Some(other) => taken(error, request, &iam::tags(other.tags())),
+                        None => error,
+                    });
+                };
                 set_document(aws, &found.id, &policy.document).await?;
                 let tags = iam::iam_tags(&Tags::from([(TOKEN_TAG.to_owned(), request.token.clone())]));
                 aws.calls
@@ -213,6 +219,14 @@ fn observe(policy: &ManagedPolicyDetail, last: &Attributes) -> Observed {
         attributes.insert("description".into(), json!(description));
     }
     Observed { id: arn.to_owned(), attributes, outputs: outputs(arn) }
+}
+
+/// The ARN of a policy of this name, which is its id.
+fn arn_of(aws: &Aws, policy: &Policy) -> Result<String, CloudError> {
+    let Some(account) = &aws.scope.account else {
+        return Err(CloudError::unexpected("iam:GetPolicy", "the account is not known"));
+    };
+    Ok(format!("arn:{}:iam::{account}:policy{}{}", aws.scope.partition, policy.path, policy.name))
 }
 
 async fn get(aws: &Aws, arn: &str) -> Result<Option<IamPolicy>, CloudError> {

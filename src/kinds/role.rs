@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use super::document::{PolicyDocument, PolicyUse, check_policy, size};
-use super::{Actions, Kind, Tags, create_tags, gone_is_fine, iam, is_owned, spec, trust, typed};
+use super::{Actions, Kind, Tags, create_tags, gone_is_fine, iam, is_owned, spec, taken, trust, typed};
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder, template};
@@ -134,6 +134,7 @@ impl Kind for RoleKind {
             check,
             predict: |attributes, scope| iam::predicted_arn(attributes, scope, "role"),
             typical_seconds: 1,
+            account_wide: true,
             ..spec::<Role>("role", "IAM role")
         }
     }
@@ -185,16 +186,10 @@ impl Kind for RoleKind {
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
         let role: Role = typed(&lost.request.attributes)?;
-        let found = aws.calls.read("iam:GetRole", || aws.iam.get_role().role_name(&role.name).send()).await;
-        let found = match found {
-            Ok(answer) => answer.role,
-            Err(error) if error.is(ErrorClass::NotFound) => None,
-            Err(error) => return Err(error),
-        };
-        Ok(found.and_then(|found| {
-            let ours = is_owned(&lost.request.attributes, &iam::tags(found.tags())) && found.path == role.path;
-            ours.then(|| observe_alone(&found, &lost.request.attributes))
-        }))
+        let found = get(aws, &role.name).await?;
+        Ok(found
+            .filter(|found| is_ours(found, &role, &lost.request))
+            .map(|found| observe_alone(&found, &lost.request.attributes)))
     }
 
     async fn create(&self, aws: &Aws, request: &CreateRequest) -> Result<Created, CloudError> {
@@ -224,7 +219,10 @@ impl Kind for RoleKind {
             }
             Err(error) if error.is(ErrorClass::Exists) => {
                 // Ours already, from a run whose state was lost: it is taken over as it shall be.
-                let Some(found) = self.find(aws, &Lost { request: request.clone() }).await? else { return Err(error) };
+                let Some(found) = get(aws, &role.name).await? else { return Err(error) };
+                if !is_ours(&found, &role, request) {
+                    return Err(taken(error, request, &iam::tags(found.tags())));
+                }
                 set_trust(aws, &role).await?;
                 set_settings(aws, &role).await?;
                 if let Some(boundary) = &boundary {
@@ -235,7 +233,7 @@ impl Kind for RoleKind {
                         aws.iam.tag_role().role_name(&role.name).set_tags(Some(tags.clone())).send()
                     })
                     .await?;
-                Ok(Created { id: role.name, outputs: found.outputs })
+                Ok(Created { id: role.name, outputs: outputs(&found.arn, &found.role_id) })
             }
             Err(error) => Err(error),
         }
@@ -309,6 +307,18 @@ impl Kind for RoleKind {
 /// A part of the attributes, or its default where it is not there.
 fn part<T: serde::de::DeserializeOwned + Default>(attributes: &Attributes, name: &str) -> T {
     attributes.get(name).and_then(|value| T::deserialize(value.clone()).ok()).unwrap_or_default()
+}
+
+async fn get(aws: &Aws, name: &str) -> Result<Option<IamRole>, CloudError> {
+    match aws.calls.read("iam:GetRole", || aws.iam.get_role().role_name(name).send()).await {
+        Ok(answer) => Ok(answer.role),
+        Err(error) if error.is(ErrorClass::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_ours(found: &IamRole, role: &Role, request: &CreateRequest) -> bool {
+    is_owned(&request.attributes, &iam::tags(found.tags())) && found.path == role.path
 }
 
 fn outputs(arn: &str, unique_id: &str) -> Attributes {

@@ -2,6 +2,7 @@
 
 mod diff;
 mod drift;
+mod moves;
 mod planner;
 pub mod refresh;
 mod saved;
@@ -14,6 +15,7 @@ use serde_json::Value;
 
 pub use diff::same;
 pub use drift::drift;
+pub use moves::{MoveError, moves, one_move};
 pub use planner::{Inputs, Mode, PlanError, plan};
 pub use refresh::{LookedUp, Observations, Seen};
 pub use saved::SavedError;

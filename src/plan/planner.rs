@@ -108,7 +108,7 @@ impl PlanError {
             }
             Self::UnknownTarget { near: Some(near), .. } => format!("did you mean `{near}`?"),
             Self::UnknownTarget { near: None, .. } => {
-                "`cofferdam state list` and `cofferdam graph` list what there is".into()
+                "`cofferdam state list STACK` and `cofferdam graph STACK` list what there is".into()
             }
             Self::UnknownKind { .. } => "use the version of cofferdam that wrote the state, or a newer one".into(),
             Self::Attribute { problem, .. } => problem.help.clone().unwrap_or_else(|| "change the stack".into()),
@@ -261,13 +261,13 @@ impl<'a> Planner<'a, '_> {
                 }
             })
         };
-        let aside = &self.inputs.state?.deposed;
+        let aside = self.inputs.state?.deposed.at(address);
         if aside.is_empty() || standing.is_some_and(is_named_so) {
             return None;
         }
         aside
             .iter()
-            .filter(|old| old.address == *address && is_named_so(&old.entry))
+            .filter(|old| is_named_so(&old.entry))
             .rfind(|old| !matches!(self.seen_aside(old), Some(Seen::Gone)))
     }
 

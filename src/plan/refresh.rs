@@ -52,7 +52,7 @@ pub async fn refresh(cloud: &dyn Cloud, graph: &Graph, state: &State) -> Result<
         let wanted = Wanted { known: known(address, entry), deposed: false, complete: entry.complete };
         by_kind.entry(address.kind()).or_default().push(wanted);
     }
-    for Deposed { address, entry } in &state.deposed {
+    for Deposed { address, entry } in state.deposed.iter() {
         let wanted = Wanted { known: known(address, entry), deposed: true, complete: entry.complete };
         by_kind.entry(address.kind()).or_default().push(wanted);
     }

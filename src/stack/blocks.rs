@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::diagnostic::{Finding, Report, did_you_mean, nearest};
 use super::language::{BlockKind, Language, What, top_schema};
+use super::moves::{self, Move};
 use super::node::{Entry, Item, Node, Table};
 use super::shape::{Mode, Shape};
 use super::source::Place;
@@ -42,15 +43,14 @@ pub struct Top {
     pub tags: BTreeMap<String, String>,
     pub outputs: Vec<Entry>,
     pub state_url: Option<String>,
-    pub moved: Vec<(Address, Address)>,
+    pub moved: Vec<Move>,
     pub blocks: Vec<Block>,
     /// What misspelled blocks were probably meant to be: references to these are not told again.
     pub meant: BTreeSet<String>,
 }
 
-/// Reads the top of a stack. Variables are filled in already.
+/// Reads a stack. Variables are filled in already.
 pub fn read(mut root: Table, whole: Place, language: &Language<'_>, report: &mut Report) -> Top {
-    let mut top = Top::default();
     let schema = top_schema();
     let shape = Shape::new(&schema);
     let mut known = Table::default();
@@ -62,9 +62,22 @@ pub fn read(mut root: Table, whole: Place, language: &Language<'_>, report: &mut
         nearest(key, free).is_some()
     };
     let optional: Vec<&str> = ["name", "region"].into_iter().filter(|key| misspelled(key)).collect();
+    let mut top = read_top(known, whole, &optional, report);
+    let top_keys: Vec<&str> = shape.properties().into_iter().map(|(key, _)| key).collect();
+    for entry in root.entries {
+        read_kind(entry, &top_keys, language, &mut top, report);
+    }
+    top
+}
+
+/// Reads the keys that are no blocks. Those of `optional` may be missing.
+pub fn read_top(known: Table, whole: Place, optional: &[&str], report: &mut Report) -> Top {
+    let mut top = Top::default();
+    let schema = top_schema();
+    let shape = Shape::new(&schema);
     let start = Place { end: whole.start, ..whole };
     let header = Node { item: Item::Table(known), place: start };
-    shape.check(&header, "", Mode { optional: &optional, ..Mode::default() }, report);
+    shape.check(&header, "", Mode { optional, ..Mode::default() }, report);
     let Item::Table(mut known) = header.item else { return top };
 
     top.name = text(&known, "name").and_then(|(name, place)| check_name(name, place, report));
@@ -72,13 +85,9 @@ pub fn read(mut root: Table, whole: Place, language: &Language<'_>, report: &mut
     top.description = text(&known, "description").map(|(text, _)| text);
     top.tags = known.get("tags").map(|node| check_tags(node, report)).unwrap_or_default();
     top.state_url = known.get("state").and_then(|node| text(node.table()?, "url")).map(|(url, _)| url);
-    top.moved = known.get("moved").map(|node| moved(node, report)).unwrap_or_default();
+    top.moved = known.get("moved").map(|node| moves::read(node, report)).unwrap_or_default();
     if let Some(Entry { node: Node { item: Item::Table(outputs), .. }, .. }) = known.take("outputs") {
         top.outputs = outputs.entries;
-    }
-    let top_keys: Vec<&str> = shape.properties().into_iter().map(|(key, _)| key).collect();
-    for entry in root.entries {
-        read_kind(entry, &top_keys, language, &mut top, report);
     }
     top
 }
@@ -148,29 +157,6 @@ pub fn check_tags(node: &Node, report: &mut Report) -> BTreeMap<String, String> 
         tags.insert(key.clone(), value);
     }
     tags
-}
-
-fn moved(node: &Node, report: &mut Report) -> Vec<(Address, Address)> {
-    let Item::List(items) = &node.item else { return Vec::new() };
-    let mut out = Vec::new();
-    for item in items {
-        let mut address = |key: &str| {
-            let (text, place) = text(item.table()?, key)?;
-            match Address::parse(&text) {
-                Ok(address) => Some(address),
-                Err(error) => {
-                    report.error(
-                        Finding::at(place, error.to_string()).help("write the address as `cofferdam state list` does"),
-                    );
-                    None
-                }
-            }
-        };
-        if let (Some(from), Some(to)) = (address("from"), address("to")) {
-            out.push((from, to));
-        }
-    }
-    out
 }
 
 fn read_kind(entry: Entry, top_keys: &[&str], language: &Language<'_>, top: &mut Top, report: &mut Report) {

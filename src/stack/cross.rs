@@ -77,28 +77,40 @@ impl Cross<'_> {
         }
     }
 
-    /// Names that the cloud wants unique are.
+    /// What the cloud tells one resource from another by differs.
     fn check_names(&self, language: &Language<'_>, report: &mut Report) {
-        let mut seen: HashMap<(&str, &str, Vec<Option<&Value>>), &Block> = HashMap::new();
-        for (block, resource) in self.pairs() {
+        let mut seen: HashMap<(&str, Vec<Option<&Value>>), &Block> = HashMap::new();
+        for (block, resource) in self.pairs().filter(|(_, resource)| resource.existing.is_none()) {
             let kind = resource.address.kind();
             let Some(spec) = language.spec(kind) else { continue };
-            let attribute = match (spec.naming, spec.identity) {
-                (Some(naming), _) => naming.attribute,
-                (None, Identity::UniqueName) => "name",
-                _ => continue,
+            let name = match (spec.naming, spec.identity) {
+                (Some(naming), _) => Some(naming.attribute),
+                (None, Identity::UniqueName) => Some("name"),
+                _ => None,
             };
-            let Some(value) = resource.attributes.get(attribute) else { continue };
-            let (Some(name), false) = (value.as_str(), template::is_unknown(value)) else { continue };
-            let place = Self::place_of(block, attribute);
-            let within = spec.name_within.iter().map(|attribute| resource.attributes.get(*attribute)).collect();
-            if let Some(first) = seen.insert((kind, name, within), block) {
-                report.error(
-                    Finding::at(place, format!("two {kind} blocks have the name `{name}`"))
-                        .also(Self::place_of(first, attribute), "the first")
-                        .help("give one of them another name"),
-                );
-            }
+            let attributes = match name {
+                // What makes up a name may not be known yet, and then it is no other's.
+                Some(name) if resource.attributes.get(name).is_none_or(template::is_unknown) => continue,
+                Some(name) => [name].into_iter().chain(spec.name_within.iter().copied()).collect::<Vec<_>>(),
+                None if spec.unique_by.is_empty() => continue,
+                None => spec.unique_by.to_vec(),
+            };
+            let Some(&attribute) = attributes.first() else { continue };
+            let place = |block: &Block| Self::place_of(block, attribute);
+            let values = attributes.iter().map(|name| resource.attributes.get(*name)).collect();
+            let Some(first) = seen.insert((kind, values), block) else { continue };
+            let (what, help) = match name {
+                Some(_) => {
+                    let name = resource.attributes.get(attribute).and_then(Value::as_str).unwrap_or_default();
+                    (format!("two {kind} blocks have the name `{name}`"), "give one of them another name")
+                }
+                None => {
+                    let given = attributes.iter().filter(|name| resource.attributes.contains_key(**name));
+                    let same = given.copied().collect::<Vec<_>>().join(", ");
+                    (format!("two {kind} blocks are one and the same thing: of one {same}"), "make one block of them")
+                }
+            };
+            report.error(Finding::at(place(block), what).also(place(first), "the first").help(help));
         }
     }
 }
@@ -118,9 +130,14 @@ pub fn cycle(blocks: &[Block], cycle: &[Address], sources: &Sources) -> Finding 
         Some((place, label)) => Finding::at(place, error.to_string()).label(label),
         None => Finding::nowhere(error.to_string()),
     };
-    steps
-        .fold(finding, |finding, (place, label)| finding.also(place, label))
-        .help("one of them must do without the other: give a literal value, or take the reference out")
+    steps.fold(finding, |finding, (place, label)| finding.also(place, label)).help(
+        match cycle.iter().all(|address| address.kind() == "security_group") {
+            true => {
+                "let one side name an address range, or put what talks both ways into one group with from = [\"self\"]"
+            }
+            false => "one of them must do without the other: give a literal value, or take the reference out",
+        },
+    )
 }
 
 /// Where a block says that it needs another one.

@@ -149,7 +149,7 @@ impl Loading<'_, '_> {
 
     fn read(&mut self, name: &str, place: Place) -> Option<String> {
         let root = &self.files.root;
-        if name.starts_with('/') || name.contains('\\') {
+        if name.starts_with('/') || name.contains('\\') || name.split('/').any(|part| part == "..") {
             self.report.error(
                 Finding::at(place, format!("`{name}` is not below the project's folder"))
                     .help(format!("name files relative to {root}, with `/`")),

@@ -10,7 +10,7 @@ use super::diagnostic::{Finding, Report};
 use super::expand::finding;
 use super::node::Item;
 use super::shape::Shape;
-use crate::cloud::{ADDRESS_TAG, ENV_TAG, STACK_TAG};
+use crate::cloud::{ADDRESS_TAG, ENV_TAG, REGION_TAG, STACK_TAG};
 use crate::graph::{Address, Attributes, KindSpec, Resource, Scope, template};
 
 /// What all resources of a stack share.
@@ -38,7 +38,7 @@ impl Finish<'_> {
         if block.existing.is_none() {
             self.name(block, spec, &mut attributes);
             if spec.taggable {
-                self.tag(block, &mut attributes, report);
+                self.tag(block, spec, &mut attributes, report);
             }
             attributes = checked(block, attributes, spec, Shape::new(schema), report);
         }
@@ -65,7 +65,7 @@ impl Finish<'_> {
         }
     }
 
-    fn tag(&self, block: &Block, attributes: &mut Attributes, report: &mut Report) {
+    fn tag(&self, block: &Block, spec: &KindSpec, attributes: &mut Attributes, report: &mut Report) {
         let mut tags: BTreeMap<String, String> = self.tags.clone();
         if let Some(entry) = block.node.table().and_then(|table| table.entry("tags"))
             && !block.bad.contains("tags")
@@ -84,6 +84,9 @@ impl Finish<'_> {
         tags.insert(ADDRESS_TAG.to_owned(), block.address.as_str().to_owned());
         if let Some(env) = &self.scope.env {
             tags.insert(ENV_TAG.to_owned(), env.clone());
+        }
+        if spec.account_wide {
+            tags.insert(REGION_TAG.to_owned(), self.scope.region.clone());
         }
         // AWS takes 50 tags on a resource; one more is set while it is created ("Tag naming limits").
         if tags.len() > 49 {

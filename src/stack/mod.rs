@@ -14,6 +14,7 @@ mod expand;
 mod files;
 mod finish;
 mod language;
+mod moves;
 mod node;
 mod overlay;
 mod reference;
@@ -52,8 +53,9 @@ pub struct Options<'a> {
     pub vars: BTreeMap<String, String>,
     /// Variables given by the process environment.
     pub environment: BTreeMap<String, String>,
-    /// The outputs of another stack, for `${stack.NAME.output}`; asked once a stack, and only if one is named.
-    pub stack_outputs: &'a dyn Fn(&str) -> Result<Attributes, String>,
+    /// The outputs of another stack of this region, for `${stack.NAME.output}`: of its name and the region. Asked once a
+    /// stack, and only if one is named.
+    pub stack_outputs: &'a dyn Fn(&str, &str) -> Result<Attributes, String>,
 }
 
 impl Default for Options<'_> {
@@ -63,7 +65,7 @@ impl Default for Options<'_> {
             env: None,
             vars: BTreeMap::new(),
             environment: BTreeMap::new(),
-            stack_outputs: &|_| Err("no other stack is known here".to_owned()),
+            stack_outputs: &|_, _| Err("no other stack is known here".to_owned()),
         }
     }
 }
@@ -75,6 +77,19 @@ pub struct Moved {
     pub from: Address,
     /// What it is.
     pub to: Address,
+}
+
+/// Which stack a file holds: enough to find its state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// Its name.
+    pub name: String,
+    /// The region it stands in.
+    pub region: String,
+    /// The environment it was read for.
+    pub env: Option<String>,
+    /// Where the state is kept, if the stack says so.
+    pub state_url: Option<String>,
 }
 
 /// A stack, read and checked.
@@ -104,8 +119,22 @@ pub struct Stack {
     pub files: Vec<String>,
     /// SHA-256, in hexadecimal, over everything that was read: files, environment, variables, outputs of other stacks.
     pub inputs_digest: String,
+    /// Whether outputs of other stacks are in it.
+    pub other_stacks: bool,
     /// What is worth knowing and no error.
     pub warnings: Vec<Diagnostic>,
+}
+
+impl Head {
+    /// Which stack this is.
+    pub fn of(stack: &Stack) -> Self {
+        Self {
+            name: stack.name.clone(),
+            region: stack.region.clone(),
+            env: stack.env.clone(),
+            state_url: stack.state_url.clone(),
+        }
+    }
 }
 
 impl Stack {
@@ -132,6 +161,38 @@ fn scope(name: &str, region: &str, env: Option<&str>) -> Scope {
 pub fn load(path: &Path, options: &Options<'_>, registry: &Registry) -> Result<Stack, Diagnostics> {
     let constructs = crate::constructs::all();
     let language = Language::of(registry, &constructs);
+    let (name, text) = read_text(path)?;
+    let root = project_root(path);
+    let read = |name: &str| std::fs::read(root.join(name));
+    parse(&name, &text, &Files { read: &read, root: root.display().to_string() }, options, &language)
+}
+
+/// Reads which stack a file holds, and no more: enough to find its state, whatever is wrong with the rest.
+///
+/// # Errors
+/// Where the file cannot be read, is no TOML, or does not tell its name and region.
+pub fn head(path: &Path, options: &Options<'_>) -> Result<Head, Diagnostics> {
+    let (name, text) = read_text(path)?;
+    let mut reading = Reading { sources: Sources::default(), report: Report::default() };
+    reading.sources.add(&name, &text);
+    let head = reading.head(&text, options);
+    let failed = reading.report.errors() > 0;
+    match head {
+        Some(head) if !failed => Ok(head),
+        _ => Err(reading.report.told(&reading.sources).0),
+    }
+}
+
+/// The environments that a stack file has; none where it cannot be read. What is wrong there is told by [`load`].
+pub fn environments(path: &Path) -> Vec<String> {
+    let Ok((_, text)) = read_text(path) else { return Vec::new() };
+    let report = &mut Report::default();
+    let Some(mut root) = node::parse(&text, 0, report) else { return Vec::new() };
+    overlay::take_environments(&mut root, report).into_iter().map(|entry| entry.key).collect()
+}
+
+/// What a file is called in messages, and what is in it.
+fn read_text(path: &Path) -> Result<(String, String), Diagnostics> {
     let name = path.display().to_string();
     let unreadable = |why: String, help: &str| {
         let mut report = Report::default();
@@ -144,9 +205,7 @@ pub fn load(path: &Path, options: &Options<'_>, registry: &Registry) -> Result<S
     let text = String::from_utf8(bytes).map_err(|error| {
         unreadable(format!("byte {} is not UTF-8", error.utf8_error().valid_up_to()), "save it as UTF-8")
     })?;
-    let root = project_root(path);
-    let read = |name: &str| std::fs::read(root.join(name));
-    parse(&name, &text, &Files { read: &read, root: root.display().to_string() }, options, &language)
+    Ok((name, text))
 }
 
 /// The JSON Schema of the whole language, for editors.
@@ -232,14 +291,40 @@ impl Reading {
     ) -> Top {
         let mut tree = Node { item: Item::Table(root), place: Place::new(0, 0..text.len()) };
         substitute::check_syntax(&tree, &self.sources, &mut self.report);
+        self.fill_own(&mut tree, options, scopes);
+        scopes.settle(&self.sources, &mut self.report);
+        scopes.fill(&mut tree, &self.sources, &mut self.report);
+        let Item::Table(root) = tree.item else { return Top::default() };
+        blocks::read(root, tree.place, language, &mut self.report)
+    }
+
+    /// Reads what is needed to find the stack's state. A variable that has no value is missed only if that names it.
+    fn head(&mut self, text: &str, options: &Options<'_>) -> Option<Head> {
+        let mut root = node::parse(text, 0, &mut self.report)?;
+        let environments = overlay::take_environments(&mut root, &mut self.report);
+        if let Some(env) = &options.env {
+            overlay::apply(&mut root, &environments, env, &mut self.report);
+        }
+        let mut scopes = Scopes::new(options, root.take("vars"), &mut self.report);
+        root.entries.retain(|entry| matches!(entry.key.as_str(), "name" | "region" | "state"));
+        let mut tree = Node { item: Item::Table(root), place: Place::new(0, 0..text.len()) };
+        self.fill_own(&mut tree, options, &mut scopes);
+        scopes.fill(&mut tree, &self.sources, &mut self.report);
+        let Item::Table(root) = tree.item else { return None };
+        let top = blocks::read_top(root, tree.place, &[], &mut self.report);
+        Some(Head { name: top.name?, region: top.region?, env: options.env.clone(), state_url: top.state_url })
+    }
+
+    /// What `${self.…}` knows: the stack's own name and region, which may come from variables.
+    fn fill_own(&mut self, tree: &mut Node, options: &Options<'_>, scopes: &mut Scopes<'_>) {
         let own = |tree: &mut Node, key: &str, reading: &mut Self, scopes: &mut Scopes<'_>| {
             let Item::Table(table) = &mut tree.item else { return None };
             let node = &mut table.entry_mut(key)?.node;
             scopes.fill(node, &reading.sources, &mut reading.report);
             node.text().map(str::to_owned)
         };
-        let name = own(&mut tree, "name", self, scopes);
-        let region = own(&mut tree, "region", self, scopes);
+        let name = own(tree, "name", self, scopes);
+        let region = own(tree, "region", self, scopes);
         let (n, r) = (name.clone().unwrap_or_default(), region.clone().unwrap_or_default());
         let known = scope(&n, &r, options.env.as_deref());
         scopes.own = BTreeMap::from([
@@ -250,10 +335,6 @@ impl Reading {
             ("partition", Some(known.partition.clone())),
             ("dns_suffix", Some(facts::dns_suffix(&known.partition).to_owned())),
         ]);
-        scopes.settle(&self.sources, &mut self.report);
-        scopes.fill(&mut tree, &self.sources, &mut self.report);
-        let Item::Table(root) = tree.item else { return Top::default() };
-        blocks::read(root, tree.place, language, &mut self.report)
     }
 
     fn finish<'a>(
@@ -323,6 +404,7 @@ impl Reading {
                 None => report.append(own),
             }
         }
+        moves::check(&top.moved, &names.resources, &constructs, report);
         let mut outputs = BTreeMap::new();
         for mut entry in std::mem::take(&mut top.outputs) {
             names.references(&mut entry.node, report);
@@ -340,10 +422,11 @@ impl Reading {
             graph,
             tags: top.tags,
             state_url: top.state_url,
-            moved: top.moved.into_iter().map(|(from, to)| Moved { from, to }).collect(),
+            moved: top.moved.into_iter().map(|one| one.moved).collect(),
             vars: scopes.variables(),
             files: self.sources.iter().map(|(name, _)| name.to_owned()).collect(),
             inputs_digest: digest,
+            other_stacks: scopes.stacks().next().is_some(),
             warnings: Vec::new(),
         })
     }

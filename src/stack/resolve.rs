@@ -87,7 +87,11 @@ impl Names<'_, '_> {
         .into_iter()
         .filter_map(|target| target.split_once('.'))
         .collect();
-        let Some(&(kind, _)) = targets.first() else { return };
+        let Some(&(kind, wanted)) = targets.first() else { return };
+        // What another stack put out is what it says, and no name of this stack's.
+        if self.sources.begins_with(node.place, "${stack.") {
+            return;
+        }
         for &(kind, attribute) in &targets {
             match self.meaning(kind, name) {
                 Meaning::Resource(address) | Meaning::Broken(address) => {
@@ -98,7 +102,7 @@ impl Names<'_, '_> {
                 Meaning::Unknown => {}
             }
         }
-        report.error(self.no_such(kind, name, node.place));
+        report.error(self.no_such(kind, wanted, name, node.place));
         node.item = Item::Text(UNREAD.to_owned());
     }
 
@@ -138,7 +142,7 @@ impl Names<'_, '_> {
         }
     }
 
-    fn no_such(&self, kind: &str, name: &str, place: Place) -> Finding {
+    fn no_such(&self, kind: &str, wanted: &str, name: &str, place: Place) -> Finding {
         let finding = Finding::at(place, format!("there is no {kind} named `{name}`"));
         let prefix = format!("{kind}.");
         let own = self.resources.iter().filter_map(|address| address.strip_prefix(&prefix));
@@ -147,6 +151,9 @@ impl Names<'_, '_> {
         });
         let help = did_you_mean(name, own.chain(by_construct), "there are");
         finding.help(help.unwrap_or_else(|| match self.language.block(kind) {
+            Some(_) if wanted == "name" => {
+                format!("declare [{kind}.{name}]; for one that exists already, with existing = \"{name}\" in it")
+            }
             Some(_) => format!("declare [{kind}.{name}], or give the id or ARN of one that exists"),
             None => "give the id or ARN of one that exists".to_owned(),
         }))

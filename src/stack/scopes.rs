@@ -300,7 +300,8 @@ impl<'a> Scopes<'a> {
             return None;
         };
         let ask = self.options.stack_outputs;
-        match self.stacks.entry(name.to_owned()).or_insert_with(|| ask(name)) {
+        let region = self.own.get("region").cloned().flatten().unwrap_or_default();
+        match self.stacks.entry(name.to_owned()).or_insert_with(|| ask(name, &region)) {
             Ok(outputs) => match outputs.get(output) {
                 Some(value) => Some(template::escape_value(value)),
                 None => {

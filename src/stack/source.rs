@@ -62,6 +62,11 @@ impl Sources {
         self.all.get(place.file).and_then(|source| source.text.get(place.start..place.end)).unwrap_or("")
     }
 
+    /// Whether the text at a place begins with this, its quotation mark aside.
+    pub fn begins_with(&self, place: Place, piece: &str) -> bool {
+        self.slice(place).trim_start_matches(['"', '\'']).starts_with(piece)
+    }
+
     /// Where a piece of text stands inside a place: the place itself where it is not found (it was written with
     /// escapes, or came from elsewhere).
     pub fn within(&self, place: Place, piece: &str) -> Place {

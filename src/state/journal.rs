@@ -4,86 +4,13 @@
 //! that is cut short or does not match its checksum is a torn write of a run that died; it is cut off. A bad line with
 //! good ones behind it is damage.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use super::Record;
 
-use super::{Record, StateError};
-
-/// A journal in a file.
-#[derive(Debug)]
-pub struct Journal {
-    file: File,
-    path: PathBuf,
-    /// Pushed and not safe yet.
-    buffer: Vec<u8>,
-    /// The length of what is whole: a failed append is cut back to it.
-    whole: u64,
-}
-
-impl Journal {
-    /// Opens the journal for appending, after `whole` bytes (see [`read`]).
-    ///
-    /// # Errors
-    /// Where the file cannot be opened or cut.
-    pub fn open(path: &Path, whole: u64) -> Result<Self, StateError> {
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(StateError::io("open", path))?;
-        file.set_len(whole).map_err(StateError::io("write", path))?;
-        file.seek(SeekFrom::Start(whole)).map_err(StateError::io("write", path))?;
-        Ok(Self { file, path: path.to_owned(), buffer: Vec::new(), whole })
-    }
-
-    /// Empties the journal: its records are in the snapshot now.
-    ///
-    /// # Errors
-    /// Where the file cannot be cut.
-    pub fn clear(&mut self) -> Result<(), StateError> {
-        self.file.set_len(0).map_err(StateError::io("write", &self.path))?;
-        self.file.seek(SeekFrom::Start(0)).map_err(StateError::io("write", &self.path))?;
-        self.whole = 0;
-        self.file.sync_data().map_err(StateError::io("sync", &self.path))
-    }
-
-    /// Takes a record that the next [`Journal::flush`] makes safe.
-    ///
-    /// # Errors
-    /// Where it has no JSON form.
-    pub fn push(&mut self, record: &Record) -> Result<(), StateError> {
-        encode(record, &mut self.buffer)
-            .map_err(|e| StateError::Damaged { path: self.path.display().to_string(), why: e.to_string() })
-    }
-
-    /// Appends what was pushed, all in one write and one sync. Returning means that it is safe.
-    ///
-    /// # Errors
-    /// Where it cannot be made safe. Nothing may be sent to a cloud then; what was pushed is kept for another attempt.
-    pub fn flush(&mut self) -> Result<(), StateError> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        match self.file.write_all(&self.buffer).and_then(|()| self.file.sync_data()) {
-            Ok(()) => {
-                self.whole += self.buffer.len() as u64;
-                self.buffer.clear();
-                Ok(())
-            }
-            Err(error) => {
-                // Part of it may be on disk: take it back, so that what follows does not stand behind a torn line. If
-                // even that fails, reading will find the torn line.
-                let _ = self.file.set_len(self.whole).and_then(|()| self.file.seek(SeekFrom::Start(self.whole)));
-                Err(StateError::io("write", &self.path)(error))
-            }
-        }
-    }
-}
-
-fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+/// Appends the line of a record.
+///
+/// # Errors
+/// Where it has no JSON form.
+pub fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
     let start = out.len();
     out.extend_from_slice(b"00000000 00000000 ");
     let from = out.len();
@@ -96,20 +23,6 @@ fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
     out[start..from].copy_from_slice(head.as_bytes());
     out.push(b'\n');
     Ok(())
-}
-
-/// The records of a journal file and the length in bytes of what is whole. A missing file is an empty journal.
-///
-/// # Errors
-/// Where the file cannot be read, or is damaged elsewhere than at its end.
-pub fn read(path: &Path) -> Result<(Vec<Record>, u64), StateError> {
-    let mut bytes = Vec::new();
-    match File::open(path) {
-        Ok(mut file) => file.read_to_end(&mut bytes).map_err(StateError::io("read", path))?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((Vec::new(), 0)),
-        Err(error) => return Err(StateError::io("read", path)(error)),
-    };
-    parse(&bytes).map_err(|why| StateError::Damaged { path: path.display().to_string(), why })
 }
 
 /// The records in these bytes, and how many of the bytes are whole.
@@ -129,7 +42,7 @@ pub fn parse(bytes: &[u8]) -> Result<(Vec<Record>, u64), String> {
                 // Torn only if nothing whole follows.
                 let next = end.map_or(bytes.len(), |end| end + 1);
                 let follows = bytes[next..].split(|b| *b == b'\n').any(|line| decode(line).is_ok());
-                if follows || has_lost_its_end(&bytes[at..]) {
+                if follows || has_lost_its_end(&bytes[at..]) || has_one_wrong_bit(&bytes[at..]) {
                     return Err(format!("line {number}: {why}"));
                 }
                 return Ok((records, at as u64));
@@ -149,10 +62,33 @@ fn has_lost_its_end(bytes: &[u8]) -> bool {
     })
 }
 
+/// Whether what stands here is a whole last line but for one bit: no torn write leaves that.
+fn has_one_wrong_bit(bytes: &[u8]) -> bool {
+    const POLYNOMIAL: u32 = 0xedb8_8320;
+    let (Some(head), Some(json)) = (bytes.get(..18), bytes.get(18..).and_then(|rest| rest.strip_suffix(b"\n"))) else {
+        return false;
+    };
+    let true_head = format!("{:08x} {:08x} ", json.len(), crc32fast::hash(json));
+    let wrong = head.iter().zip(true_head.as_bytes()).filter(|(one, other)| one != other).count();
+    if wrong == 1 && serde_json::from_slice::<Record>(json).is_ok() {
+        return true;
+    }
+    let number = |at: std::ops::Range<usize>| u32::from_str_radix(std::str::from_utf8(head.get(at)?).ok()?, 16).ok();
+    let (Some(length), Some(checksum)) = (number(0..8), number(9..17)) else { return false };
+    if length as usize != json.len() {
+        return false;
+    }
+    // By how much one bit changes a CRC follows from its distance from the end alone.
+    let differs = checksum ^ crc32fast::hash(json);
+    let step = |effect: u32| (effect >> 1) ^ if effect & 1 == 1 { POLYNOMIAL } else { 0 };
+    std::iter::successors(Some(POLYNOMIAL), |effect| Some(step(*effect))).take(8 * json.len()).any(|e| e == differs)
+}
+
 fn decode(line: &[u8]) -> Result<Record, &'static str> {
     let hex = |bytes: &[u8]| {
         std::str::from_utf8(bytes)
             .ok()
+            .filter(|text| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
             .and_then(|text| u32::from_str_radix(text, 16).ok())
             .ok_or("its head is no number")
     };
@@ -193,19 +129,24 @@ mod tests {
     }
 
     #[test]
-    fn a_flipped_bit_is_damage_unless_it_is_in_the_last_line() {
+    fn a_flipped_bit_is_damage_wherever_it_is() {
+        let bytes = lines();
+        for bit in 0..8 * bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let parsed = parse(&flipped);
+            assert!(parsed.is_err(), "a flip of bit {bit} went unseen: {parsed:?}");
+        }
+    }
+
+    #[test]
+    fn a_last_line_of_which_blocks_were_not_written_is_torn() {
         let bytes = lines();
         let length = bytes.len() / 3;
-        for at in 0..bytes.len() {
-            let mut flipped = bytes.clone();
-            flipped[at] ^= 1;
-            let parsed = parse(&flipped);
-            // The end of the last line may be anything: what stands before it is whole, and is not taken as torn.
-            if at < 2 * length || at == bytes.len() - 1 {
-                assert!(parsed.is_err(), "a flip at {at} went unseen: {parsed:?}");
-            } else {
-                assert_eq!(parsed.unwrap().0.len(), 2);
-            }
+        for from in 2 * length..bytes.len() - 1 {
+            let mut torn = bytes.clone();
+            torn[from..].fill(0);
+            assert_eq!(parse(&torn).map(|(records, _)| records.len()), Ok(2), "nothing from {from} on");
         }
     }
 }

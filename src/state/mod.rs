@@ -1,9 +1,15 @@
-//! State: what the tool made, where it is, and what it was about to do. A snapshot and a journal in one directory for
-//! each stack, environment, cloud, account and region.
+//! State: what the tool made, where it is, and what it was about to do. A snapshot, a journal, a lock and a history in
+//! one place for each stack, environment, cloud, account and region.
 
+mod deposed;
+mod directory;
+mod error;
+mod history;
 mod journal;
 mod lock;
 mod memory;
+mod place;
+mod snapshot;
 mod store;
 
 use std::collections::{BTreeMap, btree_map};
@@ -11,15 +17,23 @@ use std::collections::{BTreeMap, btree_map};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use journal::Journal;
-pub use lock::{Holder, Lock};
+pub use deposed::{Aside, Deposed};
+pub use directory::{Directories, Directory};
+pub use error::StateError;
+pub use history::{Change, End, Run, What, changes};
+pub use lock::Holder;
 pub use memory::Memory;
-pub use store::{Store, Writer, sha256};
+pub use place::{Contents, Held, Home, Occupied, Place, Taken};
+pub use snapshot::{Snapshot, sha256};
+pub use store::{Store, Writer};
 
 use crate::graph::{Address, Attributes, Reference};
 
 /// The version of the snapshot's form.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
+
+/// The name of the snapshot in its place.
+const SNAPSHOT: &str = "snapshot.json";
 
 /// One resource that exists.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,15 +74,6 @@ fn is_false(value: &bool) -> bool {
     !*value
 }
 
-/// A resource that was replaced and still has to be deleted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Deposed {
-    /// The address that its successor has now.
-    pub address: Address,
-    /// What it was.
-    pub entry: Entry,
-}
-
 /// What a mutating call is about to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -107,8 +112,11 @@ pub struct Intent {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "kebab-case")]
 pub enum Record {
-    /// The first line: which snapshot the journal continues, and for whom.
+    /// The first line of a run: which snapshot the journal continues, and for whom. The journal of a run that died before
+    /// it did anything is continued by the next.
     Begin {
+        /// The run's own name, never the same twice.
+        run: String,
         /// The snapshot's serial.
         serial: u64,
         /// The state's lineage.
@@ -173,6 +181,14 @@ pub enum Record {
         /// By name.
         outputs: BTreeMap<String, Value>,
     },
+    /// The run came to its end, and its snapshot is written next.
+    End {
+        /// When, RFC 3339.
+        at: String,
+        /// How.
+        #[serde(flatten)]
+        end: End,
+    },
 }
 
 /// What exists of one stack in one cloud, account and region.
@@ -199,8 +215,8 @@ pub struct State {
     /// What exists.
     pub resources: BTreeMap<Address, Entry>,
     /// What was replaced and is to be deleted.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub deposed: Vec<Deposed>,
+    #[serde(default, skip_serializing_if = "Aside::is_empty")]
+    pub deposed: Aside,
     /// The stack's outputs when it was last applied.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, Value>,
@@ -222,7 +238,7 @@ impl State {
             region: region.to_owned(),
             instance: None,
             resources: BTreeMap::new(),
-            deposed: Vec::new(),
+            deposed: Aside::default(),
             outputs: BTreeMap::new(),
             unresolved: Vec::new(),
         }
@@ -242,7 +258,7 @@ impl State {
     /// Puts a resource in its place. What the tool made and what stood there so far stays known: it moves aside until it
     /// is deleted. What takes its place back is aside no longer.
     fn place(&mut self, address: Address, entry: Entry) {
-        self.deposed.retain(|old| old.entry.id != entry.id || old.address != address);
+        self.deposed.remove(&address, &entry.id);
         match self.resources.entry(address) {
             btree_map::Entry::Occupied(mut place) => {
                 let address = place.key().clone();
@@ -257,8 +273,8 @@ impl State {
 
     /// What is known of the resource with this id, whether it stands at its address or was replaced there.
     pub fn entry(&self, address: &Address, id: &str) -> Option<&Entry> {
-        let replaced = || self.deposed.iter().filter(|old| old.address == *address).map(|old| &old.entry);
-        self.resources.get(address).into_iter().chain(replaced()).find(|entry| entry.id == id)
+        let replaced = self.deposed.at(address).iter().map(|old| &old.entry);
+        self.resources.get(address).into_iter().chain(replaced).find(|entry| entry.id == id)
     }
 
     /// Everything that the state holds of the cloud, at its address or replaced there.
@@ -275,7 +291,7 @@ impl State {
     /// Takes in one record of the journal.
     pub fn take(&mut self, record: Record) {
         match record {
-            Record::Begin { .. } => {}
+            Record::Begin { .. } | Record::End { .. } => {}
             Record::Intent(intent) => self.unresolved.push(intent),
             Record::Settled { number } => drop(self.resolve(number)),
             Record::Created { number, id, outputs, protect } => {
@@ -296,15 +312,14 @@ impl State {
                 if self.resources.get(&address).is_some_and(|entry| entry.id == id) {
                     self.resources.remove(&address);
                 }
-                self.deposed.retain(|old| old.address != address || old.entry.id != id);
+                self.deposed.remove(&address, &id);
             }
             Record::Move { from, to } => {
                 if let Some(entry) = self.resources.remove(&from) {
                     self.place(to.clone(), entry);
                 }
-                self.deposed.iter_mut().filter(|old| old.address == from).for_each(|old| old.address = to.clone());
-                let deposed = self.deposed.iter_mut().map(|old| &mut old.entry);
-                let entries = self.resources.values_mut().chain(deposed);
+                self.deposed.rename(&from, &to);
+                let entries = self.resources.values_mut().chain(self.deposed.entries_mut());
                 entries.flat_map(|e| &mut e.depends_on).filter(|a| **a == from).for_each(|a| *a = to.clone());
             }
             Record::Outputs { outputs } => self.outputs = outputs,
@@ -315,64 +330,5 @@ impl State {
     fn resolve(&mut self, number: u64) -> Option<Intent> {
         let at = self.unresolved.iter().position(|intent| intent.number == number)?;
         Some(self.unresolved.remove(at))
-    }
-}
-
-/// Why a state cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum StateError {
-    /// The file system refused.
-    #[error("cannot {doing} {path}: {source}")]
-    Io {
-        /// `read`, `write` …
-        doing: &'static str,
-        /// Which file.
-        path: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// What stands in a file is not what was written there.
-    #[error("{path} is damaged: {why}")]
-    Damaged {
-        /// Which file.
-        path: String,
-        /// In what way.
-        why: String,
-    },
-    /// A newer version wrote it.
-    #[error("{path} was written by a newer version (format {found}; this version reads up to {FORMAT_VERSION})")]
-    Newer {
-        /// Which file.
-        path: String,
-        /// Its format.
-        found: u32,
-    },
-    /// Somebody else holds the lock.
-    #[error("the state is locked: {}", .0.sentence())]
-    Locked(Box<Holder>),
-}
-
-impl StateError {
-    /// What to do, in a sentence.
-    pub fn remedy(&self) -> String {
-        match self {
-            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                "make room on the disk and run the same command again: it continues".into()
-            }
-            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-                "allow yourself to write there, or name another directory with --state".into()
-            }
-            Self::Io { .. } => "make the path readable and writable, and run the same command again".into(),
-            Self::Damaged { .. } => {
-                "put back a copy of the file, for example the newest one under history/; nothing was overwritten".into()
-            }
-            Self::Newer { .. } => "use the version of cofferdam that wrote it, or a newer one".into(),
-            Self::Locked(_) => "wait until it is done and run the same command again".into(),
-        }
-    }
-
-    pub(crate) fn io(doing: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.display().to_string();
-        move |source| Self::Io { doing, path, source }
     }
 }

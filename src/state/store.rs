@@ -1,240 +1,318 @@
-//! The directory that a state lives in.
-//!
-//! ```text
-//! state/ecs-poc/aws-123456789012-eu-west-2/
-//!     snapshot.json    two lines: a head with the checksum of the second, and the state
-//!     journal.jsonl    what was intended and done since
-//!     lock             who is writing
-//!     history/         the snapshots before
-//! ```
+//! One state in its place: read by anybody, written by one run at a time.
 
-use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-
-use super::{FORMAT_VERSION, Holder, Journal, Lock, Record, State, StateError, journal};
+use super::place::{Contents, Held, Home, Place, Taken};
+use super::{
+    Directories, Directory, End, Holder, Occupied, Record, Run, SNAPSHOT, Snapshot, State, StateError, changes,
+    journal, snapshot,
+};
 
 /// How many former snapshots are kept.
 const HISTORY: usize = 50;
 
-/// Where one state lives.
+/// One state in its place.
 #[derive(Debug, Clone)]
 pub struct Store {
-    directory: PathBuf,
+    place: Arc<dyn Place>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Head {
-    format_version: u32,
-    sha256: String,
+/// What was read of a place.
+struct Found {
+    snapshot: Snapshot,
+    /// What the journal says of runs that have not come to their snapshot.
+    records: Vec<Record>,
+    /// How many bytes of the journal count.
+    whole: u64,
 }
 
 impl Store {
-    /// The store of a stack in a cloud, account and region, below `root`.
+    /// The store of a stack in a cloud, account and region, in a directory below `root`.
     pub fn new(root: &Path, stack: &str, env: Option<&str>, cloud: &str, account: &str, region: &str) -> Self {
-        let stack = env.map_or_else(|| stack.to_owned(), |env| format!("{stack}@{env}"));
-        Self { directory: root.join(stack).join(format!("{cloud}-{account}-{region}")) }
+        Self::of(&Directories::new(root), stack, env, cloud, account, region)
+    }
+
+    /// The store of a stack in a cloud, account and region.
+    pub fn of(home: &dyn Home, stack: &str, env: Option<&str>, cloud: &str, account: &str, region: &str) -> Self {
+        Self { place: home.place(&folder(stack, env), &format!("{cloud}-{account}-{region}")) }
+    }
+
+    /// The stores of a stack in all accounts and regions of a cloud.
+    ///
+    /// # Errors
+    /// Where it cannot be found out which there are.
+    pub fn all(home: &dyn Home, stack: &str, env: Option<&str>, cloud: &str) -> Result<Vec<Self>, StateError> {
+        let stack = folder(stack, env);
+        let of_cloud = |scope: &String| scope.split('-').next() == Some(cloud);
+        let scopes = home.scopes(&stack)?.into_iter().filter(of_cloud);
+        Ok(scopes.map(|scope| Self { place: home.place(&stack, &scope) }).collect())
     }
 
     /// The store in this directory.
     pub fn at(directory: &Path) -> Self {
-        Self { directory: directory.to_owned() }
+        Self { place: Arc::new(Directory::new(directory)) }
     }
 
-    /// The stores of the same stack, environment and cloud in other accounts and regions.
-    pub fn siblings(&self) -> Vec<Self> {
-        let cloud = |path: &Path| path.file_name()?.to_str()?.split('-').next().map(str::to_owned);
-        let Some(entries) = self.directory.parent().and_then(|parent| fs::read_dir(parent).ok()) else {
-            return Vec::new();
-        };
-        let mut others: Vec<PathBuf> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| *path != self.directory && cloud(path) == cloud(&self.directory))
-            .collect();
-        others.sort();
-        others.into_iter().map(|directory| Self { directory }).collect()
+    /// The store in this place.
+    pub fn in_place(place: Arc<dyn Place>) -> Self {
+        Self { place }
     }
 
-    /// Its directory.
-    pub fn directory(&self) -> &Path {
-        &self.directory
+    /// How messages name it.
+    pub fn name(&self) -> String {
+        self.place.name("").trim_end_matches('/').to_owned()
     }
 
-    fn snapshot(&self) -> PathBuf {
-        self.directory.join("snapshot.json")
+    /// Its directory, where it is in one.
+    pub fn directory(&self) -> Option<&Path> {
+        self.place.directory()
     }
 
-    fn journal(&self) -> PathBuf {
-        self.directory.join("journal.jsonl")
-    }
-
-    /// The state as it is on disk, journal included; `None` where there is none yet. Takes no lock.
+    /// The state as it is now, journal included; `None` where there is none yet. Takes no lock.
     ///
     /// # Errors
     /// Where it cannot be read or is damaged.
     pub fn read(&self) -> Result<Option<State>, StateError> {
-        Ok(self.read_with_journal()?.map(|(state, _)| state))
+        Ok(self.found(&self.place.contents()?)?.map(|found| {
+            found.records.into_iter().fold(found.snapshot.state, |mut state, record| {
+                state.take(record);
+                state
+            })
+        }))
     }
 
-    /// Snapshot and journal that belong together, and how many bytes of the journal count. A writer may put a new snapshot
-    /// there between the two reads; then both are read again.
-    fn read_with_journal(&self) -> Result<Option<(State, u64)>, StateError> {
-        let mut stamp = stamp(&self.snapshot());
-        loop {
-            let read = self.read_once();
-            let now = self::stamp(&self.snapshot());
-            if now == stamp {
-                return read;
-            }
-            stamp = now;
-        }
-    }
-
-    fn read_once(&self) -> Result<Option<(State, u64)>, StateError> {
-        let snapshot = read_snapshot(&self.snapshot())?;
-        let (records, whole) = journal::read(&self.journal())?;
-        let Some(mut state) = snapshot else {
+    fn found(&self, contents: &Contents) -> Result<Option<Found>, StateError> {
+        let name = self.place.name(SNAPSHOT);
+        let (records, whole) = journal::parse(&contents.journal)
+            .map_err(|why| StateError::damaged(self.place.name("journal.jsonl"), why))?;
+        let Some(bytes) = &contents.snapshot else {
             return match records.is_empty() {
                 true => Ok(None),
-                false => Err(StateError::Damaged {
-                    path: self.snapshot().display().to_string(),
-                    why: "it is missing, and the journal beside it continues it".into(),
-                }),
+                false => Err(StateError::damaged(name, "it is missing, and the journal beside it continues it")),
             };
         };
+        let snapshot = snapshot::parse(&name, bytes)?;
+        let state = &snapshot.state;
         match records.first() {
             Some(Record::Begin { serial, lineage, .. }) if *lineage == state.lineage && *serial == state.serial => {
-                records.into_iter().for_each(|record| state.take(record));
-                Ok(Some((state, whole)))
+                Ok(Some(Found { snapshot, records, whole }))
             }
             // The journal of a run whose snapshot was written and which died before emptying it.
             Some(Record::Begin { serial, lineage, .. }) if *lineage == state.lineage && *serial < state.serial => {
-                Ok(Some((state, 0)))
+                Ok(Some(Found { snapshot, records: Vec::new(), whole: 0 }))
             }
-            None => Ok(Some((state, 0))),
-            Some(_) => Err(StateError::Damaged {
-                path: self.journal().display().to_string(),
-                why: "it continues another snapshot than the one beside it".into(),
-            }),
+            None => Ok(Some(Found { snapshot, records, whole: 0 })),
+            Some(_) => Err(StateError::damaged(
+                self.place.name("journal.jsonl"),
+                "it continues another snapshot than the one beside it",
+            )),
+        }
+    }
+
+    /// Who holds the lock, and where it may be dead, how much longer it must give no sign of life to lose it.
+    ///
+    /// # Errors
+    /// Where that cannot be found out.
+    pub fn holder(&self) -> Result<Option<(Holder, Option<std::time::Duration>)>, StateError> {
+        let occupied = self.place.holder()?;
+        Ok(occupied.map(|Occupied { holder, dead_in }| (Holder::parse(&holder), dead_in)))
+    }
+
+    /// Takes the lock away from whoever holds it.
+    ///
+    /// # Errors
+    /// Where that cannot be done.
+    pub fn break_lock(&self) -> Result<(), StateError> {
+        self.place.break_lock()
+    }
+
+    /// The runs in the history with their numbers, oldest first; the last one left the state that there is now.
+    ///
+    /// # Errors
+    /// Where one of them cannot be read or is damaged.
+    pub fn runs(&self) -> Result<Vec<(u64, Run)>, StateError> {
+        let mut out = Vec::new();
+        for name in self.place.history()? {
+            let Some(number) = number_of(&name) else { continue };
+            let key = format!("history/{name}");
+            let Some(bytes) = self.place.read(&key)? else { continue };
+            out.extend(snapshot::parse_run(&self.place.name(&key), &bytes)?.map(|run| (number, run)));
+        }
+        if let Some(Snapshot { run: Some(run), state }) = self.last()? {
+            out.retain(|(number, _)| *number < state.serial);
+            out.push((state.serial, run));
+        }
+        Ok(out)
+    }
+
+    /// The last snapshot, without what the journal says; `None` where there is none yet.
+    fn last(&self) -> Result<Option<Snapshot>, StateError> {
+        let bytes = self.place.read(SNAPSHOT)?;
+        bytes.map(|bytes| snapshot::parse(&self.place.name(SNAPSHOT), &bytes)).transpose()
+    }
+
+    /// The snapshot that a run left, `None` where it is not kept any more.
+    ///
+    /// # Errors
+    /// Where it cannot be read or is damaged.
+    pub fn snapshot(&self, number: u64) -> Result<Option<Snapshot>, StateError> {
+        if let Some(last) = self.last()?.filter(|last| last.state.serial == number) {
+            return Ok(Some(last));
+        }
+        let key = format!("history/{}", name_of(number));
+        self.place.read(&key)?.map(|bytes| snapshot::parse(&self.place.name(&key), &bytes)).transpose()
+    }
+
+    /// The same, of which there must be one.
+    ///
+    /// # Errors
+    /// [`StateError::NoRun`], too.
+    pub fn run(&self, number: u64) -> Result<Snapshot, StateError> {
+        match self.snapshot(number)? {
+            Some(snapshot) => Ok(snapshot),
+            None => {
+                let mut known: Vec<u64> = self.place.history()?.iter().filter_map(|name| number_of(name)).collect();
+                known.extend(self.last()?.map(|last| last.state.serial));
+                Err(StateError::NoRun { name: self.name(), number, known })
+            }
         }
     }
 
     /// Opens the state for writing: takes the lock, reads, and begins the journal of this run. `fresh` is what the state
-    /// is where there is none yet.
+    /// is where there is none yet. What a run before wrote down and did not come to keep in a snapshot is kept in one now.
     ///
     /// # Errors
-    /// Where somebody else writes, or the directory cannot be written to.
+    /// Where somebody else writes, or the place cannot be written to.
     pub fn open(&self, holder: &Holder, fresh: impl FnOnce() -> State) -> Result<Writer, StateError> {
-        let history = self.directory.join("history");
-        fs::create_dir_all(&history).map_err(StateError::io("create", &history))?;
-        let lock = Lock::take(&self.directory.join("lock"), holder)?;
-        let (state, whole) = match self.read_with_journal()? {
-            Some(read) => read,
-            None => {
-                let state = fresh();
-                self.write_snapshot(&state)?;
-                (state, 0)
+        let text = serde_json::to_string(holder).unwrap_or_default();
+        let held = match self.place.take(&text)? {
+            Taken::Held(held) => held,
+            Taken::Occupied(Occupied { holder, dead_in }) => {
+                return Err(StateError::Locked { holder: Box::new(Holder::parse(&holder)), dead_in });
             }
         };
-        let mut journal = Journal::open(&self.journal(), whole)?;
-        sync_directory(&self.directory).map_err(StateError::io("sync", &self.directory))?;
-        if whole == 0 {
-            journal.push(&Record::Begin {
-                serial: state.serial,
-                lineage: state.lineage.clone(),
-                verb: holder.verb.clone(),
-                who: format!("{}@{}", holder.user, holder.host),
-                at: holder.since.clone(),
-            })?;
-            journal.flush()?;
+        let begin = Record::Begin {
+            run: uuid::Uuid::new_v4().simple().to_string(),
+            serial: 0,
+            lineage: String::new(),
+            verb: holder.verb.clone(),
+            who: format!("{}@{}", holder.user, holder.host),
+            at: holder.since.clone(),
+        };
+        let mut writing = Writing { place: self.place.clone(), held, begin };
+        let contents = writing.held.contents()?;
+        let state = match self.found(&contents)? {
+            Some(Found { snapshot, records, whole }) => {
+                writing.begin(&snapshot.state, whole)?;
+                match interrupted(&snapshot.state, &records) {
+                    None => snapshot.state,
+                    Some((run, mut state)) => {
+                        state.serial += 1;
+                        writing.write(&state, Some(&run), true)?;
+                        writing.begin(&state, 0)?;
+                        state
+                    }
+                }
+            }
+            None => {
+                let state = fresh();
+                writing.write(&state, None, false)?;
+                writing.begin(&state, 0)?;
+                state
+            }
+        };
+        Ok(Writer { before: state.clone(), state, writing, pending: Vec::new(), is_changed: false, unwritable: None })
+    }
+}
+
+/// What a run that died wrote down: the run, and the state after it. `None` where it did nothing yet.
+fn interrupted(before: &State, records: &[Record]) -> Option<(Run, State)> {
+    let first = records.iter().position(|record| !matches!(record, Record::Begin { .. }))?;
+    let mut run = match records[..first].last()? {
+        Record::Begin { verb, who, at, .. } => Run {
+            verb: verb.clone(),
+            who: who.clone(),
+            began: at.clone(),
+            ended: None,
+            end: End::Died,
+            changes: Vec::new(),
+        },
+        _ => return None,
+    };
+    let mut state = before.clone();
+    for record in records {
+        if let Record::End { at, end } = record {
+            (run.ended, run.end) = (Some(at.clone()), *end);
         }
-        Ok(Writer { store: self.clone(), state, journal, _lock: lock, changed: whole > 0, unwritable: None })
+        state.take(record.clone());
+    }
+    run.changes = changes(before, &state);
+    Some((run, state))
+}
+
+/// What the folder of a stack's states is called.
+fn folder(stack: &str, env: Option<&str>) -> String {
+    env.map_or_else(|| stack.to_owned(), |env| format!("{stack}@{env}"))
+}
+
+/// The name of a former snapshot, and which one has that name.
+fn name_of(serial: u64) -> String {
+    format!("{serial:08}.json")
+}
+
+fn number_of(name: &str) -> Option<u64> {
+    name.strip_suffix(".json")?.parse().ok()
+}
+
+/// A place that is locked, and the run that locked it.
+#[derive(Debug)]
+struct Writing {
+    place: Arc<dyn Place>,
+    held: Box<dyn Held>,
+    /// This run's first record, of no snapshot yet.
+    begin: Record,
+}
+
+impl Writing {
+    /// Begins this run's part of the journal of a snapshot, behind what counts of it.
+    fn begin(&mut self, state: &State, whole: u64) -> Result<(), StateError> {
+        if let Record::Begin { serial, lineage, .. } = &mut self.begin {
+            (*serial, *lineage) = (state.serial, state.lineage.clone());
+        }
+        let mut line = Vec::new();
+        encode(self.place.as_ref(), &self.begin, &mut line)?;
+        self.held.begin(state.serial, whole, &line)
     }
 
-    fn write_snapshot(&self, state: &State) -> Result<(), StateError> {
-        let path = self.snapshot();
-        let io = |doing| StateError::io(doing, &path);
-        let body = serde_json::to_vec(state)
-            .map_err(|e| StateError::Damaged { path: path.display().to_string(), why: e.to_string() })?;
-        let head = Head { format_version: FORMAT_VERSION, sha256: sha256(&body) };
-        let head = serde_json::to_vec(&head).unwrap_or_default();
-        let mut file = tempfile::NamedTempFile::new_in(&self.directory).map_err(io("write"))?;
-        for part in [head.as_slice(), b"\n", &body, b"\n"] {
-            file.write_all(part).map_err(io("write"))?;
+    /// Writes a snapshot; the former one is kept in the history where there is one.
+    fn write(&mut self, state: &State, run: Option<&Run>, keep: bool) -> Result<(), StateError> {
+        let bytes =
+            snapshot::encode(state, run).map_err(|e| StateError::damaged(self.place.name(SNAPSHOT), e.to_string()))?;
+        let keep = keep.then(|| name_of(state.serial.saturating_sub(1)));
+        self.held.replace(&bytes, keep.as_deref())?;
+        let former = self.place.history().unwrap_or_default();
+        for old in former.iter().rev().skip(HISTORY) {
+            self.held.forget(old);
         }
-        file.as_file().sync_all().map_err(io("sync"))?;
-        if path.exists() {
-            let kept = self.directory.join("history").join(format!("{:08}.json", state.serial.saturating_sub(1)));
-            let _ = fs::remove_file(&kept);
-            fs::hard_link(&path, &kept).or_else(|_| fs::copy(&path, &kept).map(|_| ())).map_err(io("keep"))?;
-        }
-        file.persist(&path).map_err(|e| io("write")(e.error))?;
-        sync_directory(&self.directory).map_err(io("sync"))?;
-        self.prune_history();
         Ok(())
     }
-
-    /// Removes the oldest former snapshots. Failing to is no failure of the run.
-    fn prune_history(&self) {
-        let Ok(entries) = fs::read_dir(self.directory.join("history")) else { return };
-        let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-        files.sort();
-        for old in files.iter().rev().skip(HISTORY) {
-            let _ = fs::remove_file(old);
-        }
-    }
 }
 
-/// What tells one snapshot from the next: they are replaced, never written to.
-fn stamp(path: &Path) -> Option<(u64, std::time::SystemTime)> {
-    let metadata = fs::metadata(path).ok()?;
-    Some((metadata.len(), metadata.modified().ok()?))
+fn encode(place: &dyn Place, record: &Record, out: &mut Vec<u8>) -> Result<(), StateError> {
+    journal::encode(record, out).map_err(|e| StateError::damaged(place.name("journal.jsonl"), e.to_string()))
 }
 
-/// Makes a rename in a directory last over a power cut.
-fn sync_directory(directory: &Path) -> std::io::Result<()> {
-    if cfg!(unix) { fs::File::open(directory)?.sync_all() } else { Ok(()) }
-}
-
-/// SHA-256 in hexadecimal.
-pub fn sha256(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
-}
-
-fn read_snapshot(path: &Path) -> Result<Option<State>, StateError> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(StateError::io("read", path)(error)),
-    };
-    let damaged = |why: &str| StateError::Damaged { path: path.display().to_string(), why: why.to_owned() };
-    let split = bytes.iter().position(|b| *b == b'\n').ok_or_else(|| damaged("it has no second line"))?;
-    let head: Head = serde_json::from_slice(&bytes[..split]).map_err(|_| damaged("its first line is no head"))?;
-    if head.format_version > FORMAT_VERSION {
-        return Err(StateError::Newer { path: path.display().to_string(), found: head.format_version });
-    }
-    let body = bytes[split + 1..].strip_suffix(b"\n").ok_or_else(|| damaged("it is cut short"))?;
-    if sha256(body) != head.sha256 {
-        return Err(damaged("its checksum differs"));
-    }
-    serde_json::from_slice(body).map(Some).map_err(|e| damaged(&e.to_string()))
-}
-
-/// A state open for writing: locked, every change on disk before it counts.
+/// A state open for writing: locked, every change safe before it counts.
 #[derive(Debug)]
 pub struct Writer {
-    store: Store,
     state: State,
-    journal: Journal,
-    _lock: Lock,
-    changed: bool,
+    /// What it was when the run began.
+    before: State,
+    writing: Writing,
+    /// Noted and not safe yet.
+    pending: Vec<u8>,
+    is_changed: bool,
     /// Why a noted record cannot be written.
     unwritable: Option<StateError>,
 }
@@ -249,41 +327,80 @@ impl Writer {
     pub fn set_instance(&mut self, instance: Option<String>) {
         if self.state.instance != instance {
             self.state.instance = instance;
-            self.changed = true;
+            self.is_changed = true;
         }
     }
 
     /// Takes a record into the state; it is safe after the next [`Writer::sync`].
     pub fn note(&mut self, record: Record) {
-        if let Err(error) = self.journal.push(&record) {
+        if let Err(error) = encode(self.writing.place.as_ref(), &record, &mut self.pending) {
             self.unwritable.get_or_insert(error);
         }
         self.state.take(record);
-        self.changed = true;
+        self.is_changed = true;
     }
 
     /// Makes every noted record safe, all in one write and one sync.
     ///
     /// # Errors
-    /// Where that cannot be done.
+    /// Where that cannot be done; what was noted is kept for another attempt.
     pub fn sync(&mut self) -> Result<(), StateError> {
-        match self.unwritable.take() {
-            Some(error) => Err(error),
-            None => self.journal.flush(),
+        if let Some(error) = self.unwritable.take() {
+            return Err(error);
         }
+        if !self.pending.is_empty() {
+            self.writing.held.append(&self.pending)?;
+            self.pending.clear();
+        }
+        Ok(())
     }
 
-    /// Ends the run: writes a snapshot of what changed and empties the journal.
+    /// Sees whether the lock is still held, as far as can be told without asking anybody far away.
+    ///
+    /// # Errors
+    /// [`StateError::LockLost`] where it is not.
+    pub fn check(&self) -> Result<(), StateError> {
+        self.writing.held.check()
+    }
+
+    /// Makes the state what another one of the same stack was: the one that an earlier run left.
+    pub fn restore(&mut self, state: State) {
+        let State { lineage, serial, instance, .. } = &self.state;
+        self.state = State { lineage: lineage.clone(), serial: *serial, instance: instance.clone(), ..state };
+        self.is_changed = true;
+    }
+
+    /// Ends a run that did all it was to do; see [`Writer::end`].
     ///
     /// # Errors
     /// Where that cannot be written; the journal then still holds it all.
-    pub fn close(mut self) -> Result<State, StateError> {
-        self.sync()?;
-        if self.changed {
+    pub fn close(self) -> Result<State, StateError> {
+        self.end(End::Done)
+    }
+
+    /// Ends the run: writes a snapshot of what changed and empties the journal. A run that changed nothing leaves no trace.
+    ///
+    /// # Errors
+    /// Where that cannot be written; the journal then still holds it all.
+    pub fn end(mut self, end: End) -> Result<State, StateError> {
+        if self.is_changed {
+            let at = now();
+            encode(self.writing.place.as_ref(), &Record::End { at: at.clone(), end }, &mut self.pending)?;
+            self.sync()?;
             self.state.serial += 1;
-            self.store.write_snapshot(&self.state)?;
+            if let Record::Begin { verb, who, at: began, .. } = &self.writing.begin {
+                let (verb, who, began) = (verb.clone(), who.clone(), began.clone());
+                let changes = changes(&self.before, &self.state);
+                let run = Run { verb, who, began, ended: Some(at), end, changes };
+                self.writing.write(&self.state, Some(&run), true)?;
+            }
         }
-        self.journal.clear()?;
+        self.writing.held.clear()?;
         Ok(self.state)
     }
+}
+
+/// Now, RFC 3339.
+fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

@@ -96,6 +96,12 @@ fn help_of_each_verb() {
         "state show",
         "state mv",
         "state rm",
+        "history",
+        "history show",
+        "history restore",
+        "lock",
+        "lock show",
+        "lock break",
         "import",
         "schema",
         "cloud",
@@ -112,7 +118,7 @@ fn help_of_each_verb() {
 #[test]
 fn wrong_usage() {
     let folder = tempfile::tempdir().expect("a folder");
-    let wrong: [&[&str]; 12] = [
+    let wrong: [&[&str]; 15] = [
         &[],
         &["aply", "ecs-poc"],
         &["plan"],
@@ -122,6 +128,9 @@ fn wrong_usage() {
         &["plan", "ecs-poc", "--refresh", "perhaps"],
         &["apply", "ecs-poc", "--plan", "a.plan", "--target", "vpc.main"],
         &["apply", "ecs-poc", "--slots", "0"],
+        &["apply", "ecs-poc", "--lock-wait", "10"],
+        &["history"],
+        &["history", "show", "ecs-poc"],
         &["state", "rm", "ecs-poc"],
         &["import", "ecs-poc", "vpc.main"],
         &["graph", "ecs-poc", "--format", "svg"],
@@ -200,8 +209,8 @@ fn broken_stacks() {
         let told = run(folder.path(), &["validate", &file, "--cloud", "aws"]);
         assert!(told.ends_with("exit code 1\n"), "{told}");
         keep(&format!("broken_{name}"), &told);
-        // Every other verb tells the same before it asks any cloud.
-        let verbs: &[&str] = if name == "overlay" { &[] } else { &["plan", "apply", "destroy", "drift", "graph"] };
+        // Every other verb that works on more than the state tells the same before it asks any cloud.
+        let verbs: &[&str] = if name == "overlay" { &[] } else { &["plan", "apply", "drift", "graph"] };
         for verb in verbs {
             let again = run(folder.path(), &[*verb, &file, "--cloud", "aws"]);
             assert_eq!(again.split_once('\n').map(|(_, rest)| rest), told.split_once('\n').map(|(_, rest)| rest));
@@ -256,6 +265,15 @@ fn nobody_is_asked_without_a_terminal() {
     assert!(err.contains("--yes"), "{err}");
     project.plan_is_empty("a destroy that nobody approved");
     project.succeeds(&["destroy", "--yes"]);
+}
+
+#[test]
+fn every_environment_is_checked_and_each_thing_told_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stack = "name = \"demo\"\nregion = \"eu-west-2\"\n\n[vpc.main]\ncidr = \"10.0.0.0/33\"\n\n[env.staging.vpc.main]\n\
+                 tenancy = \"shared\"\n\n[env.test.vars]\nx = 1\n\n[env.test.subnet.a]\nvpc = \"mian\"\ncidr = \"10.0.0.0/24\"\nzone = \"a\"\n";
+    fs::write(folder.path().join("demo.toml"), stack).expect("it is written");
+    keep("validate_environments", &run(folder.path(), &["validate", "demo.toml"]));
 }
 
 #[test]

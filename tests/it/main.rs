@@ -7,6 +7,7 @@ mod stack;
 
 mod cli;
 mod crash;
+mod damage;
 mod engine;
 mod interrupts;
 mod keeping;
@@ -20,4 +21,5 @@ mod reference;
 mod refresh_calls;
 mod state;
 mod steps;
+mod teams;
 mod terminal;

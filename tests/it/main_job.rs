@@ -213,7 +213,7 @@ async fn the_stack_of_the_first_minutes_is_applied_edited_and_destroyed() {
     project.plan_is_empty("ecs-poc", "the edits");
     assert_eq!(instance_types(&aws).await, ["t3.medium"], "the instances were refreshed");
 
-    let destroyed = project.succeeds(&["destroy", "ecs-poc"]);
+    let destroyed = project.succeeds(&["destroy", "ecs-poc", "--yes"]);
     assert!(destroyed.contains("Done: 27 deleted in "), "{destroyed}");
     assert_eq!(inventory(&aws).await, before, "nothing of the stack is left");
     assert_eq!(project.succeeds(&["show", "ecs-poc"]), "Nothing exists yet.\n");
@@ -242,9 +242,9 @@ async fn the_other_shipped_stacks_stand_beside_each_other_and_go() {
     project.succeeds(&["plan", "ecs-poc", "--env", "staging", "--detailed-exitcode"]);
     project.plan_is_empty("ecs-poc", "its environment");
     for stack in ["minimal", "production-network", "ecs-poc"] {
-        project.succeeds(&["destroy", stack]);
+        project.succeeds(&["destroy", stack, "--yes"]);
     }
-    project.succeeds(&["destroy", "ecs-poc", "--env", "staging"]);
+    project.succeeds(&["destroy", "ecs-poc", "--env", "staging", "--yes"]);
     assert_eq!(inventory(&aws).await, before, "nothing of the stacks is left");
 }
 

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::apply::{Event, Report};
 use crate::plan::{FORMAT_VERSION, Plan};
+use crate::state::Run;
 
 /// A plan: what `plan --json` prints.
 pub fn plan(plan: &Plan) -> Value {
@@ -76,4 +77,14 @@ pub fn report(report: &Report) -> Value {
         "outputs": report.outputs,
         "seconds": report.elapsed.as_secs_f64(),
     })
+}
+
+/// A run of the history.
+pub fn run(number: u64, run: &Run) -> Value {
+    let mut value = json!({ "run": number, "verb": run.verb, "who": run.who, "began": run.began, "ended": run.ended });
+    if let (Value::Object(map), Ok(Value::Object(end))) = (&mut value, serde_json::to_value(run.end)) {
+        map.extend(end);
+        map.insert("changes".into(), serde_json::to_value(&run.changes).unwrap_or_default());
+    }
+    value
 }

@@ -1,6 +1,7 @@
 //! What people and programs see: the same plans and events as text and as JSON.
 
 mod changes;
+pub mod history;
 pub mod json;
 pub mod plan;
 pub mod style;

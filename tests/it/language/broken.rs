@@ -32,6 +32,22 @@ fn chain(length: usize, value: impl Fn(usize) -> String) -> String {
 }
 
 told! {
+    moved_to_another_kind: with_vpc("[[moved]]\nfrom = \"subnet.a\"\nto = \"vpc.main\"\n");
+    moved_to_what_is_not_there: with_vpc("[[moved]]\nfrom = \"vpc.old\"\nto = \"vpc.mian\"\n");
+    moved_in_the_wrong_order: with_vpc(
+        "[[moved]]\nfrom = \"vpc.b\"\nto = \"vpc.main\"\n\n[[moved]]\nfrom = \"vpc.a\"\nto = \"vpc.b\"\n"
+    );
+    moved_twice: with_vpc(
+        "[[moved]]\nfrom = \"vpc.a\"\nto = \"vpc.main\"\n\n[[moved]]\nfrom = \"vpc.b\"\nto = \"vpc.main\"\n"
+    );
+    one_record_twice: "[dns_record.a]\nzone = \"Z0123456789\"\nname = \"www\"\ntype = \"A\"\nvalues = [\"10.0.0.1\"]\n\n\
+         [dns_record.b]\nzone = \"Z0123456789\"\nname = \"www\"\ntype = \"A\"\nvalues = [\"10.0.0.2\"]\n";
+    groups_that_need_each_other: with_vpc(
+        "[security_group.web]\nvpc = \"main\"\negress = [{ to = [\"db\"], protocol = \"tcp\", ports = \"5432\" }]\n\n\
+         [security_group.db]\nvpc = \"main\"\ningress = [{ from = [\"web\"], protocol = \"tcp\", ports = \"5432\" }]\n"
+    );
+    name_of_what_exists: "[instance_profile.x]\nrole = \"ecsInstanceRole\"\n";
+    file_outside_of_the_project: "[paper.x]\ndocument = \"../../secrets.json\"\n";
     typo_in_a_key: "[vpc.main]\ncdir = \"10.0.0.0/16\"\n";
     key_of_another_tool: "[vpc.main]\ncidr_block = \"10.0.0.0/16\"\nenable_dns_hostnames = true\n";
     typo_in_a_kind: with_vpc("[subent.a]\nvpc = \"main\"\n\n[paper.x]\nsubnets = [\"a\"]\n");

@@ -167,23 +167,46 @@ fn what_exists_is_only_referenced() {
 #[test]
 fn another_stacks_outputs_are_asked_for_once_and_keep_their_type() {
     let asked = std::cell::Cell::new(0);
-    let outputs = |name: &str| {
+    let outputs = |name: &str, _: &str| {
         asked.set(asked.get() + 1);
         assert_eq!(name, "network");
         Ok(super::attributes(json!({ "vpc_id": "vpc-${1}", "subnets": ["subnet-1", "subnet-2"] })))
     };
     let options = Options { stack_outputs: &outputs, ..Options::default() };
     let text = "[paper.x]\nsubnets = \"${stack.network.subnets}\"\n\n[outputs]\nvpc = \"${stack.network.vpc_id}\"\n";
-    let text = text.replace("subnet-", "subnet-0123456");
-    let stack = read_with(&format!("{HEAD}{text}"), &options);
-    let told = stack.as_ref().err().map(shown).unwrap_or_default();
+    let stack = good_with(text, &options);
     assert_eq!(asked.get(), 1);
-    assert!(told.contains("no subnet named `subnet-1`"), "short ids are names: {told}");
-    let outputs = |_: &str| Ok(super::attributes(json!({ "list": ["subnet-0123456789abcdef0"], "x": "a ${b}" })));
+    assert_eq!(
+        attribute(&stack, "paper.x", "subnets"),
+        json!(["subnet-1", "subnet-2"]),
+        "what another stack says is no name of this one's"
+    );
+    assert_eq!(stack.graph.outputs["vpc"], "vpc-$${1}");
+    let outputs =
+        |_: &str, _: &str| Ok(super::attributes(json!({ "list": ["subnet-0123456789abcdef0"], "x": "a ${b}" })));
     let options = Options { stack_outputs: &outputs, ..Options::default() };
     let stack = good_with("[paper.x]\nsubnets = \"${stack.n.list}\"\n\n[outputs]\ny = \"${stack.n.x}\"\n", &options);
     assert_eq!(attribute(&stack, "paper.x", "subnets"), json!(["subnet-0123456789abcdef0"]));
     assert_eq!(stack.graph.outputs["y"], "a $${b}");
+}
+
+#[test]
+fn names_that_another_stack_puts_out_are_no_names_of_this_one() {
+    let outputs = |_: &str, region: &str| {
+        assert_eq!(region, "eu-west-2");
+        Ok(super::attributes(json!({ "role": "platform-instance" })))
+    };
+    let options = Options { stack_outputs: &outputs, ..Options::default() };
+    let stack = good_with("[instance_profile.x]\nrole = \"${stack.platform.role}\"\n", &options);
+    assert_eq!(attribute(&stack, "instance_profile.x", "role"), json!("platform-instance"));
+}
+
+#[test]
+fn groups_of_one_name_stand_in_vpcs_of_their_own() {
+    good(
+        "[vpc.one]\ncidr = \"10.0.0.0/16\"\n\n[vpc.two]\ncidr = \"10.1.0.0/16\"\n\n[security_group.a]\nvpc = \"one\"\n\
+         name = \"web\"\n\n[security_group.b]\nvpc = \"two\"\nname = \"web\"\n",
+    );
 }
 
 #[test]

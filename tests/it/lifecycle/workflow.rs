@@ -110,6 +110,106 @@ async fn what_is_moved_is_not_made_anew() {
 }
 
 #[tokio::test]
+async fn several_moves_are_made_one_after_the_other() {
+    let roles = |names: &[&str]| -> String {
+        names
+            .iter()
+            .map(|name| format!("[role.{name}]\nname = \"{{u}}-{name}\"\nservice = \"ec2.amazonaws.com\"\n\n"))
+            .collect()
+    };
+    let project = Project::new(Emulator::Moto, &roles(&["web", "legacy"]));
+    project.succeeds(&["apply", "--yes"]);
+    let before = project.ids();
+    // The second takes the place that the first leaves.
+    let renamed = roles(&["web", "legacy"]).replace("[role.web]", "[role.api]").replace("[role.legacy]", "[role.web]");
+    project.write(&format!(
+        "moved = [{{ from = \"role.legacy\", to = \"role.web\" }}, {{ from = \"role.web\", to = \"role.api\" }}]\n\n{renamed}"
+    ));
+    let told = project.run(&["plan"]);
+    let err = text(&told.stderr);
+    assert!(err.contains("role.web is role.api from now on") && err.contains("role.legacy is role.web"), "{err}");
+    assert_eq!(project.planned(&[]), set(&["update role.api", "update role.web"]), "but for the tags that name them");
+    project.succeeds(&["apply", "--yes"]);
+    project.plan_is_empty("the moves");
+    let after = project.ids();
+    assert_eq!((&after["role.api"], &after["role.web"]), (&before["role.web"], &before["role.legacy"]));
+    project.succeeds(&["destroy", "--yes"]);
+}
+
+#[tokio::test]
+async fn a_construct_moves_as_a_whole() {
+    let network = "[network.main]\ncidr = \"10.0.0.0/16\"\nendpoints = []\nsubnets = { private = [\"a\"] }\n";
+    let project = Project::new(Emulator::Moto, network);
+    project.succeeds(&["apply", "--yes"]);
+    let before = project.ids();
+    let told = fails(&project, &["state mv", "network.main", "network.core/network.inner"]);
+    assert!(told.contains("is part of a construct"), "{told}");
+    project.write(&format!(
+        "moved = [{{ from = \"network.main\", to = \"network.core\" }}]\n\n{}",
+        network.replace("main", "core")
+    ));
+    project.succeeds(&["apply", "--yes"]);
+    project.plan_is_empty("the move");
+    let renamed: std::collections::BTreeMap<_, _> =
+        before.into_iter().map(|(address, id)| (address.replace("network.main", "network.core"), id)).collect();
+    assert_eq!(project.ids(), renamed);
+    project.succeeds(&["destroy", "--yes"]);
+}
+
+#[tokio::test]
+async fn what_is_wrong_in_a_stack_does_not_keep_it_from_being_destroyed() {
+    let project = Project::new(
+        Emulator::Moto,
+        "[vars]\ndays = 7\n\n[log_group.web]\nretention_days = \"${vars.days}\"\n\n[outputs]\nname = \"${log_group.web.name}\"\n",
+    );
+    project.succeeds(&["apply", "--yes"]);
+    let output = format!("{}-web\n", project.name);
+    project.write(
+        "[vars]\ndays = { type = \"integer\" }\n\n[log_group.web]\nretention_days = \"${vars.days}\"\n\n[rloe.x]\n",
+    );
+    assert!(fails(&project, &["plan"]).contains("has no value"));
+    assert_eq!(project.succeeds(&["output", "name"]), output);
+    assert_eq!(project.succeeds(&["state list"]), format!("log_group.web  {output}"));
+    let state = project.state();
+    // Nor does a stack file that is gone.
+    std::fs::rename(project.path("stack.toml"), project.path(&format!("{}.old", project.name)))
+        .expect("it is moved away");
+    let run =
+        |arguments: &[&str]| project.command().args(arguments).args(["--cloud", "aws"]).output().expect("it runs");
+    assert_eq!(text(&run(&["output", &project.name, "name"]).stdout), output);
+    let destroyed = run(&["destroy", &project.name, "--yes"]);
+    assert!(text(&destroyed.stdout).contains("Done: 1 deleted"), "{}", text(&destroyed.stderr));
+    project.nothing_is_left_of(&state).await;
+}
+
+#[tokio::test]
+async fn outputs_of_another_region_are_not_taken_for_this_ones() {
+    let network = Project::new(Emulator::Moto, "[log_group.web]\n\n[outputs]\nname = \"${log_group.web.name}\"\n");
+    network.succeeds(&["apply", "--yes"]);
+    let name = &network.name;
+    let service =
+        format!("name = \"web\"\nregion = \"us-east-1\"\n[outputs]\nlog_group = \"${{stack.{name}.name}}\"\n");
+    std::fs::write(network.path("web.toml"), service).expect("it is written");
+    let told = network.command().args(["validate", "web.toml", "--cloud", "aws"]).output().expect("it runs");
+    let err = text(&told.stderr);
+    assert!(err.contains("it was applied elsewhere") && err.contains("eu-west-2"), "{err}");
+    network.succeeds(&["destroy", "--yes"]);
+}
+
+#[tokio::test]
+async fn what_belongs_to_another_is_not_imported() {
+    let cloud = Emulator::Moto.cloud().await;
+    let vpc = make(&cloud, "vpc", json!({ "cidr": "10.7.0.0/16" })).await;
+    let project = Project::new(Emulator::Moto, &format!("[vpc.main]\nexisting = \"{}\"\n", vpc.id));
+    assert!(fails(&project, &["import", "vpc.main", &vpc.id]).contains("it belongs to somebody else"));
+    project.write("[vpc.main]\ncidr = \"10.7.0.0/16\"\n\n[vpc.twin]\ncidr = \"10.7.0.0/16\"\n");
+    project.succeeds(&["import", "vpc.main", &vpc.id]);
+    let told = fails(&project, &["import", "vpc.twin", &vpc.id]);
+    assert!(told.contains("is in the state already, as `vpc.main`"), "{told}");
+    project.succeeds(&["destroy", "--yes"]);
+}
+
+#[tokio::test]
 async fn a_resource_moves_into_a_construct() {
     let project = Project::new(
         Emulator::Moto,
@@ -370,4 +470,31 @@ async fn what_somebody_deleted_is_made_again() {
     project.succeeds(&["apply", "--yes"]);
     project.plan_is_empty("making it again");
     project.succeeds(&["destroy", "--yes"]);
+}
+
+#[tokio::test]
+async fn a_second_region_does_not_take_over_what_the_account_has_once() {
+    let blocks = "\n[role.web]\nservice = \"ec2.amazonaws.com\"\n\n[instance_profile.web]\nrole = \"web\"\n\n[policy.pull]\n\
+        document = { Version = \"2012-10-17\", Statement = [{ Effect = \"Allow\", Action = \"ecr:BatchGetImage\", Resource = \"*\" }] }\n";
+    for emulator in [Emulator::Moto, Emulator::Ministack] {
+        let project = Project::new(emulator, blocks);
+        let name = project.name.clone();
+        let second = format!("name = \"{name}\"\nregion = \"eu-west-1\"\n{blocks}");
+        std::fs::write(project.path("second.toml"), second).expect("it is written");
+        let run = |arguments: &[&str]| project.command().args(arguments).output().expect("it runs");
+        project.succeeds(&["apply", "--yes"]);
+        let refused = run(&["apply", "second.toml", "--cloud", "aws", "--yes", "--new-account"]);
+        assert_eq!(refused.status.code(), Some(1));
+        let told = text(&refused.stdout).replace(&name, "NAME");
+        for kind in ["role", "policy"] {
+            let help = format!(
+                "this stack has it in eu-west-2, and the account has it once for all regions: set a `name` of its own on {kind}."
+            );
+            assert!(told.contains(&help), "{told}");
+        }
+        let destroyed = run(&["destroy", "second.toml", "--cloud", "aws", "--yes"]);
+        assert!(destroyed.status.success(), "{}", text(&destroyed.stderr));
+        project.plan_is_empty("the other region came and went");
+        project.succeeds(&["destroy", "--yes"]);
+    }
 }

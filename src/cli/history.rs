@@ -1,0 +1,152 @@
+//! `history`: every run that changed the state: who, when, what, and how it ended; and going back to an earlier state.
+
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Command, FromArgMatches, Subcommand};
+
+use super::failure::{Failure, Outcome};
+use super::options::{LockOptions, StackOptions};
+use super::render::{self, plural, style};
+use super::session::Session;
+use crate::state::changes;
+
+/// Lists the runs that changed the state: who, when, what changed, and how each ended
+#[derive(Debug, clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "\
+Examples:
+  cofferdam history ecs-poc                  every run, the newest first
+  cofferdam history show ecs-poc 12          what run 12 changed
+  cofferdam history restore ecs-poc 11       make the state again what run 11 left
+
+A run is numbered by the serial of the state that it left. The states of the last 50 runs are kept."
+)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+
+    #[command(flatten)]
+    listed: Listed,
+
+    /// Print JSON (documented in docs/json.md)
+    #[arg(long)]
+    json: bool,
+}
+
+/// The stack that `history STACK` names; none before a verb of `history`, whatever the environment says of its options.
+#[derive(Debug, Clone)]
+struct Listed(Option<StackOptions>);
+
+impl FromArgMatches for Listed {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let is_named = matches.try_contains_id("stack").unwrap_or(false);
+        Ok(Self(is_named.then(|| StackOptions::from_arg_matches(matches)).transpose()?))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl clap::Args for Listed {
+    fn augment_args(command: Command) -> Command {
+        StackOptions::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        StackOptions::augment_args_for_update(command)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Shows one run, and what it changed
+    #[command(after_help = "Example:\n  cofferdam history show ecs-poc 12")]
+    Show {
+        #[command(flatten)]
+        stack: StackOptions,
+
+        /// Its number, as `cofferdam history` lists it
+        number: u64,
+
+        /// Print JSON (documented in docs/json.md)
+        #[arg(long)]
+        json: bool,
+    },
+    /// Makes the state again what a run left; the cloud is not changed
+    ///
+    /// What was made since is no longer known then, and stays in the cloud. Restoring is a run of its own: it is in the
+    /// history, and can itself be undone.
+    #[command(after_help = "Example:\n  cofferdam history restore ecs-poc 11 && cofferdam plan ecs-poc")]
+    Restore {
+        #[command(flatten)]
+        stack: StackOptions,
+
+        /// The number of the run, as `cofferdam history` lists it
+        number: u64,
+
+        #[command(flatten)]
+        lock: LockOptions,
+    },
+}
+
+/// Runs the verb.
+pub async fn run(args: &Args) -> Outcome {
+    match (&args.verb, &args.listed.0) {
+        (Some(Verb::Show { stack, number, json }), _) => show(stack, *number, *json).await,
+        (Some(Verb::Restore { stack, number, lock }), _) => restore(stack, *number, lock).await,
+        (None, Some(stack)) => list(stack, args.json).await,
+        (None, None) => Err(Failure::new("no stack is named").help("`cofferdam history --help` shows examples")),
+    }
+}
+
+async fn list(stack: &StackOptions, json: bool) -> Outcome {
+    let session = Session::open_state(stack).await?;
+    let runs = session.store.runs()?;
+    if json {
+        let all: Vec<_> = runs.iter().rev().map(|(number, run)| render::json::run(*number, run)).collect();
+        outln!("{:#}", serde_json::json!({ "format_version": 1, "runs": all }));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if runs.is_empty() {
+        outln!("No run has changed the state yet.");
+    }
+    out!("{}", render::history::runs(&runs));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show(stack: &StackOptions, number: u64, json: bool) -> Outcome {
+    let session = Session::open_state(stack).await?;
+    let snapshot = session.store.run(number)?;
+    let Some(run) = &snapshot.run else {
+        return Err(Failure::new(format!("no run left state {number}: it is the beginning"))
+            .help("`cofferdam history` lists the runs"));
+    };
+    if json {
+        outln!("{:#}", render::json::run(number, run));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let before = session.store.snapshot(number.saturating_sub(1))?.map(|before| before.state);
+    out!("{}", render::history::run(number, run, before.as_ref(), &snapshot.state));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn restore(stack: &StackOptions, number: u64, lock: &LockOptions) -> Outcome {
+    let session = Session::open_state(stack).await?;
+    let wanted = session.store.run(number)?;
+    let mut writer = session.lock(&format!("history restore {number}"), lock).await?;
+    let changes = changes(writer.state(), &wanted.state);
+    writer.restore(wanted.state);
+    let now = writer.close()?.serial;
+    out!("{}", render::history::changes(&changes, None));
+    let count = plural(changes.len(), "resource is", "resources are");
+    outln!(
+        "{} the state is again what run {number} left, as run {now}; {count} different. In the cloud nothing was changed.",
+        style::good("✓")
+    );
+    outln!("`cofferdam plan {}` shows what an apply would do now.", stack.stack);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,103 @@
+//! Moves: what the state holds under one address is put under another, and nothing is changed in the cloud.
+
+use std::collections::BTreeSet;
+
+use crate::graph::Address;
+use crate::state::{Record, State};
+
+/// Why something cannot be moved.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MoveError {
+    /// The state has nothing there.
+    #[error("`{0}` is not in the state")]
+    Missing(Address),
+    /// Something is there already.
+    #[error("`{0}` is in the state already")]
+    Occupied(Address),
+    /// A resource stays of its kind, and a construct of its.
+    #[error("a {from} cannot become a {to}")]
+    Kind {
+        /// The kind it is of.
+        from: String,
+        /// The kind it should become.
+        to: String,
+    },
+    /// Constructs do not nest.
+    #[error("`{0}` is part of a construct, and a whole construct cannot move there")]
+    Nested(Address),
+}
+
+impl MoveError {
+    /// What to do.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Missing(_) => "list what is with the verb `state list`",
+            Self::Occupied(_) => "choose another address",
+            Self::Kind { .. } => "only the name and the construct of an address may change",
+            Self::Nested(_) => "give the construct an address of its own: kind.name",
+        }
+    }
+}
+
+/// The moves that the stack asks for and the state has not made yet, in the order they stand in; one whose target is
+/// still taken waits for that to be moved away.
+pub fn moves(state: &State, moved: &[(&Address, &Address)]) -> Vec<Record> {
+    let mut held: BTreeSet<Address> = held(state);
+    let mut records = Vec::new();
+    let mut waiting: Vec<(&Address, &Address)> = Vec::new();
+    let mut make = |held: &mut BTreeSet<Address>, from: &Address, to: &Address| match pairs(held, from, to) {
+        Ok(pairs) => {
+            for (from, to) in pairs {
+                held.remove(&from);
+                held.insert(to.clone());
+                records.push(Record::Move { from, to });
+            }
+            true
+        }
+        Err(error) => !matches!(error, MoveError::Occupied(_)),
+    };
+    for (from, to) in moved {
+        if !make(&mut held, from, to) {
+            waiting.push((from, to));
+        }
+        waiting.retain(|(from, to)| !make(&mut held, from, to));
+    }
+    records
+}
+
+/// The records of one move that a user asks for: of a resource, or of all that a construct holds.
+///
+/// # Errors
+/// Where it cannot be made.
+pub fn one_move(state: &State, from: &Address, to: &Address) -> Result<Vec<Record>, MoveError> {
+    let pairs = pairs(&held(state), from, to)?;
+    Ok(pairs.into_iter().map(|(from, to)| Record::Move { from, to }).collect())
+}
+
+/// Every address that the state holds something under.
+fn held(state: &State) -> BTreeSet<Address> {
+    state.holds().map(|(address, _)| address.clone()).collect()
+}
+
+fn pairs(held: &BTreeSet<Address>, from: &Address, to: &Address) -> Result<Vec<(Address, Address)>, MoveError> {
+    if from.kind() != to.kind() {
+        return Err(MoveError::Kind { from: from.kind().to_owned(), to: to.kind().to_owned() });
+    }
+    let found: Vec<(Address, Address)> = if held.contains(from) {
+        vec![(from.clone(), to.clone())]
+    } else {
+        let below = held.iter().filter(|address| address.construct() == Some(from.as_str()));
+        let below: Vec<&Address> = below.collect();
+        if !below.is_empty() && to.construct().is_some() {
+            return Err(MoveError::Nested(to.clone()));
+        }
+        below.into_iter().map(|address| (address.clone(), to.child(address.kind(), address.name()))).collect()
+    };
+    if found.is_empty() {
+        return Err(MoveError::Missing(from.clone()));
+    }
+    match found.iter().find(|(_, to)| held.contains(to)) {
+        Some((_, to)) => Err(MoveError::Occupied(to.clone())),
+        None => Ok(found),
+    }
+}

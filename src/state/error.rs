@@ -1,0 +1,103 @@
+//! Why a state cannot be read or written, and what to do.
+
+use std::time::Duration;
+
+use super::{FORMAT_VERSION, Holder};
+
+/// Why a state cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The file system refused.
+    #[error("cannot {doing} {path}: {source}")]
+    Io {
+        /// `read`, `write` …
+        doing: &'static str,
+        /// Which file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// What stands in a file is not what was written there.
+    #[error("{path} is damaged: {why}")]
+    Damaged {
+        /// Which file.
+        path: String,
+        /// In what way.
+        why: String,
+    },
+    /// A newer version wrote it.
+    #[error("{path} was written by a newer version (format {found}; this version reads up to {FORMAT_VERSION})")]
+    Newer {
+        /// Which file.
+        path: String,
+        /// Its format.
+        found: u32,
+    },
+    /// Somebody else holds the lock.
+    #[error("the state is locked: {}", .holder.sentence())]
+    Locked {
+        /// Who.
+        holder: Box<Holder>,
+        /// Where the holder may be dead: how much longer it must give no sign of life until its lock is taken over.
+        dead_in: Option<Duration>,
+    },
+    /// Somebody else took the lock while this process held it.
+    #[error("the lock on {name} was taken away from this run; it has stopped, and sends nothing more")]
+    LockLost {
+        /// Which state's.
+        name: String,
+    },
+    /// There is no run with this number in the history.
+    #[error("the history of {name} has no run {number}")]
+    NoRun {
+        /// Which state's.
+        name: String,
+        /// The number asked for.
+        number: u64,
+        /// The numbers that there are, oldest first.
+        known: Vec<u64>,
+    },
+}
+
+impl StateError {
+    /// What to do, in a sentence.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                "make room on the disk and run the same command again: it continues".into()
+            }
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                "allow yourself to write there, or name another directory with --state".into()
+            }
+            Self::Io { .. } => "make the path readable and writable, and run the same command again".into(),
+            Self::Damaged { .. } => {
+                "nothing was overwritten; `cofferdam recover` rebuilds the state from the cloud, or \
+                                     put back the newest copy under history/"
+                    .into()
+            }
+            Self::Newer { .. } => "use the version of cofferdam that wrote it, or a newer one".into(),
+            Self::Locked { .. } => "run the same command again when it is done, or let it wait with --lock-wait 10m; \
+                                    where you know that the holder is gone, `cofferdam lock break` takes its lock away"
+                .into(),
+            Self::LockLost { .. } => {
+                "`cofferdam lock show` says who has it; when that run is done, run the same command \
+                                      again: it continues"
+                    .into()
+            }
+            Self::NoRun { known, .. } => match (known.first(), known.last()) {
+                (Some(first), Some(last)) if first != last => format!("there are {first} to {last}"),
+                (Some(only), _) => format!("there is {only}"),
+                _ => "nothing was applied yet".into(),
+            },
+        }
+    }
+
+    pub(crate) fn io(doing: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.display().to_string();
+        move |source| Self::Io { doing, path, source }
+    }
+
+    pub(crate) fn damaged(path: String, why: impl Into<String>) -> Self {
+        Self::Damaged { path, why: why.into() }
+    }
+}
