@@ -5,6 +5,9 @@ CLOUD ?= local
 ENV   ?=
 YES   ?=
 ARGS  ?=
+SEEDS ?= 10000
+KILLS ?= 50
+FUZZ  ?= 900
 
 CARGO     := cargo
 COFFERDAM := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug/cofferdam
@@ -37,6 +40,14 @@ destroy: build ## delete everything of the stack
 test: ## run all tests (the emulators they need are installed on first use)
 	@$(CARGO) test
 
+.PHONY: prove
+prove: ## prove that nothing is lost: every moment, 10,000 seeds, 50 kills (SEEDS=…, KILLS=…; an hour)
+	@COFFERDAM_EVERY=1 COFFERDAM_SEEDS=$(SEEDS) COFFERDAM_KILLS=$(KILLS) $(CARGO) test --test it proof:: -- --nocapture
+
+.PHONY: fuzz
+fuzz: ## feed bad stacks, states, journals and plans to their readers for an hour (FUZZ=seconds for each)
+	@COFFERDAM_FUZZ=$(FUZZ) $(CARGO) test --test it fuzz:: -- --nocapture --test-threads 1
+
 .PHONY: bench
 bench: ## measure: inner loops, whole processes, API calls
 	@$(CARGO) bench --profile dev
@@ -48,9 +59,10 @@ lint: ## formatting and lints, warnings are errors
 	@$(CARGO) clippy --all-targets -- -D warnings
 
 .PHONY: schema
-schema: build ## write what is made from the types: editors' JSON Schema, docs/reference.md
+schema: build ## write what is made from the types: editors' JSON Schema, docs/reference.md, docs/identity.md
 	@$(COFFERDAM) schema --out stacks/.schema.json
 	@$(COFFERDAM) schema --markdown --out docs/reference.md
+	@$(COFFERDAM) schema --identity --out docs/identity.md
 
 .PHONY: help
 help: ## this list

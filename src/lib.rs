@@ -10,6 +10,8 @@ pub mod kinds;
 pub mod local;
 pub mod net;
 pub mod plan;
+pub mod secret;
 pub mod simulated;
 pub mod stack;
 pub mod state;
+pub mod words;

@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use crate::cloud::CloudError;
 use crate::graph::Address;
+use crate::plan::{StepKind, Verb};
 
 /// What a step does, in the words of a report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepName {
     /// Creating.
@@ -22,6 +23,19 @@ pub enum StepName {
     Delete,
     /// Reading.
     Read,
+}
+
+impl StepName {
+    /// What a step of a plan does, by its own kind and its action's.
+    pub fn of(kind: StepKind, action: Verb) -> Self {
+        match (kind, action) {
+            (StepKind::Create, Verb::Replace) => Self::Replace,
+            (StepKind::Create, _) => Self::Create,
+            (StepKind::Update | StepKind::Pass, _) => Self::Update,
+            (StepKind::Delete | StepKind::Forget, _) => Self::Delete,
+            (StepKind::Read, _) => Self::Read,
+        }
+    }
 }
 
 /// Something that happened.

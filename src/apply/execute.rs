@@ -121,6 +121,8 @@ struct Progressing {
     former: Option<Known>,
     /// Whether what only needs its existence has been let go.
     exists: bool,
+    /// Whether something that it depends on was made or changed in this run.
+    on_new: bool,
     under_way: bool,
     done: bool,
 }
@@ -140,6 +142,7 @@ impl Default for Progressing {
             known: None,
             former: None,
             exists: false,
+            on_new: false,
             under_way: false,
             done: false,
         }
@@ -271,13 +274,7 @@ impl<'a> Run<'a> {
     }
 
     fn name(&self, step: usize) -> StepName {
-        match (self.steps.steps[step].kind, self.action(step).action) {
-            (StepKind::Create, Verb::Replace) => StepName::Replace,
-            (StepKind::Create, _) => StepName::Create,
-            (StepKind::Update | StepKind::Pass, _) => StepName::Update,
-            (StepKind::Delete | StepKind::Forget, _) => StepName::Delete,
-            (StepKind::Read, _) => StepName::Read,
-        }
+        StepName::of(self.steps.steps[step].kind, self.action(step).action)
     }
 
     fn push(&mut self, step: usize) {
@@ -463,7 +460,8 @@ impl<'a> Run<'a> {
             self.keep(action, after, &action.outputs, &id, true);
             return Ok(false);
         }
-        let intent = self.intend(action, Operation::Update, token.clone());
+        let mut intent = self.intend(action, Operation::Update, token.clone());
+        intent.attributes = outcome::was(&action.current, &changed).collect();
         let progressing = &mut self.steps_state[step];
         progressing.known = Some(Arc::new(known));
         progressing.intent = Some(intent.number);

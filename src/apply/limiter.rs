@@ -1,8 +1,10 @@
 //! The adaptive limiter: throttling is the tool's problem, not the user's.
 //!
-//! One token bucket per service and side (reads, writes); a limiter serves one account and region. A bucket starts
-//! without a limit. The first throttle sets its rate a little below what was being sent; every further throttle halves
-//! it, every success raises it a little. Time is tokio's, so that virtual time works.
+//! One pace per service and side (reads, writes); a limiter serves one account and region. It begins without a limit. The
+//! first refusal sets the pace a little below what was being sent; every further one brings it down to what has been coming
+//! through, for that is what the cloud's token bucket is refilled by; every success raises it a little. Where slowing down
+//! several times did not lower the share that is refused, the refusals have another reason, and the pace stays. Time is
+//! tokio's, so that virtual time works.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,30 +21,67 @@ pub enum Side {
     Write,
 }
 
-/// The slowest rate that throttling can push a bucket to, in calls a second.
-const SLOWEST: f64 = 0.5;
-/// The window over which the sending rate is measured before the first throttle.
+/// The slowest rate that throttling can push a pace to, in calls a second: below a tenth of the smallest published bucket.
+const SLOWEST: f64 = 0.05;
+/// Calls that were in flight together are refused together: the pace is cut at most once in this time.
 const WINDOW: Duration = Duration::from_secs(1);
-/// The share of the rate kept after a throttle, at most once a second.
+/// The share of the rate kept after a cut, at most.
 const BACK_OFF: f64 = 0.6;
-/// Calls a second that each success adds, divided by the rate: one second of success adds about two calls a second.
-const RECOVER: f64 = 2.0;
+/// The share of the rate kept after a cut, at least.
+const DEEPEST_CUT: f64 = 0.1;
+/// The share of the rate that each success adds.
+const RECOVER: f64 = 0.03;
+/// How many cuts in a row are tried before it is asked whether they help.
+const CUTS: u32 = 4;
+/// How many calls must come through in a row until all is well.
+const ALL_WELL: u32 = 20;
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 #[derive(Debug)]
 struct Bucket {
-    /// Calls a second; `None` until the first throttle.
+    /// Calls a second; `None` until the first refusal.
     rate: Option<f64>,
     /// When the next call may go.
     next: Instant,
-    /// When the rate was last cut.
-    cut: Option<Instant>,
-    /// Calls sent in the current window, and when it began.
-    sent: u32,
+    /// Since when is counted, and what: calls sent, come through, refused.
     since: Instant,
-    /// The rate of the window before.
-    measured: f64,
+    sent: u32,
+    passed: u32,
+    refused: u32,
+    /// How many came through since the last refusal.
+    in_a_row: u32,
+    /// How often the rate was cut while things did not get well, and the share that was refused before the last cut.
+    cuts: u32,
+    share: f64,
+}
+
+impl Bucket {
+    fn count_from(&mut self, now: Instant) {
+        (self.since, self.sent, self.passed, self.refused) = (now, 0, 0, 0);
+    }
+
+    /// Lowers the rate to what comes through.
+    fn cut(&mut self, now: Instant) {
+        let elapsed = now.duration_since(self.since);
+        let Some(rate) = self.rate else {
+            self.rate = Some((f64::from(self.sent) / elapsed.max(WINDOW).as_secs_f64() * BACK_OFF).max(SLOWEST));
+            return self.count_from(now);
+        };
+        if elapsed < WINDOW {
+            return;
+        }
+        let share = f64::from(self.refused) / f64::from(self.refused + self.passed);
+        // Cuts do not help against refusals that have nothing to do with the rate.
+        let is_in_vain = self.cuts >= CUTS && share > 0.8 * self.share && share < 0.75;
+        if !is_in_vain {
+            let passing = f64::from(self.passed) / elapsed.as_secs_f64();
+            self.rate = Some(passing.clamp(rate * DEEPEST_CUT, rate * BACK_OFF).max(SLOWEST));
+            self.share = share;
+            self.cuts += 1;
+        }
+        self.count_from(now);
+    }
 }
 
 /// Limits calls by what the cloud bears. Clones share their buckets.
@@ -59,10 +98,13 @@ impl Limiter {
         let bucket = buckets.entry((service.to_owned(), side)).or_insert_with(|| Bucket {
             rate: None,
             next: now,
-            cut: None,
-            sent: 0,
             since: now,
-            measured: 0.0,
+            sent: 0,
+            passed: 0,
+            refused: 0,
+            in_a_row: 0,
+            cuts: 0,
+            share: 0.0,
         });
         act(bucket, now)
     }
@@ -70,10 +112,8 @@ impl Limiter {
     /// Waits until the service's bucket has room for one call.
     pub async fn admit(&self, service: &str, side: Side) {
         let at = self.with(service, side, |bucket, now| {
-            if now.duration_since(bucket.since) >= WINDOW {
-                bucket.measured = f64::from(bucket.sent) / now.duration_since(bucket.since).as_secs_f64();
-                bucket.sent = 0;
-                bucket.since = now;
+            if bucket.rate.is_none() && now.duration_since(bucket.since) >= WINDOW {
+                bucket.count_from(now);
             }
             bucket.sent += 1;
             let at = bucket.next.max(now);
@@ -90,8 +130,13 @@ impl Limiter {
     /// Notes that a call was not throttled.
     pub fn succeeded(&self, service: &str, side: Side) {
         self.with(service, side, |bucket, _| {
+            bucket.passed += 1;
+            bucket.in_a_row += 1;
+            if bucket.in_a_row >= ALL_WELL {
+                bucket.cuts = 0;
+            }
             if let Some(rate) = &mut bucket.rate {
-                *rate += RECOVER / *rate;
+                *rate *= 1.0 + RECOVER;
             }
         });
     }
@@ -99,13 +144,9 @@ impl Limiter {
     /// Notes that a call was throttled.
     pub fn throttled(&self, service: &str, side: Side) {
         self.with(service, side, |bucket, now| {
-            // Calls that were in flight together are throttled together: they count once.
-            if bucket.cut.is_some_and(|cut| now.duration_since(cut) < WINDOW) {
-                return;
-            }
-            let current = bucket.rate.unwrap_or_else(|| bucket.measured.max(f64::from(bucket.sent)));
-            bucket.rate = Some((current * BACK_OFF).max(SLOWEST));
-            bucket.cut = Some(now);
+            bucket.refused += 1;
+            bucket.in_a_row = 0;
+            bucket.cut(now);
         });
     }
 

@@ -2,11 +2,16 @@
 
 mod event;
 mod execute;
+pub mod gate;
 mod ledger;
 pub mod limiter;
+mod orphans;
+mod recover;
 mod settle;
 
 pub use event::{Event, Report, StepName};
 pub use execute::{Execution, Options, Stop, execute};
 pub use ledger::Ledger;
+pub use orphans::{Orphan, entries, orphans};
+pub use recover::{Found, Recovered, Way, adopted, recover};
 pub use settle::{SettleError, Settled, settle};

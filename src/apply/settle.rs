@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::ledger::Ledger;
 use crate::cloud::{Cloud, CloudError, CreateRequest, FIRST_PAUSE, Known, Lost, Observed, longer};
 use crate::graph::{Address, Identity};
+use crate::plan::refresh;
 use crate::state::{Intent, Operation, Record, State, StateError};
 
 /// What became of one unresolved intent.
@@ -27,14 +28,16 @@ impl Settled {
         match (self.operation, &self.found) {
             (Operation::Create, Some(id)) => format!("{address}: an interrupted run created {id}; it is adopted"),
             (Operation::Create, None) => format!("{address}: an interrupted run had not created it yet"),
-            (Operation::Update, _) => format!("{address}: an interrupted run was updating it; it is compared again"),
+            (Operation::Update, _) => {
+                format!("{address}: an interrupted run was updating it; what it changed is changed again")
+            }
             (Operation::Delete, _) => format!("{address}: an interrupted run was deleting it; it is looked up again"),
         }
     }
 }
 
 /// Looks up every unresolved intent, all at once, and notes what became of it: a create that had its effect is adopted, a
-/// delete that had is noted. Updates need no look-up of their own: the refresh shows what is there.
+/// delete that had is noted. What an update changed is kept in mind, and changed again: not all of it can be read back.
 ///
 /// # Errors
 /// Where the cloud does not answer; the intents then stay unresolved.
@@ -44,10 +47,11 @@ pub async fn settle(cloud: &dyn Cloud, ledger: &mut dyn Ledger) -> Result<Vec<Se
     let became = try_join_all(intents.iter().map(|intent| async move {
         Ok::<_, CloudError>(match intent.operation {
             Operation::Create => Became::Found(find(cloud, intent).await?),
-            Operation::Update => Became::Unclear,
+            Operation::Update => Became::HalfDone,
             Operation::Delete => match known(state, intent) {
                 Some(known) => {
-                    let read = cloud.read(intent.address.kind(), std::slice::from_ref(&known)).await?;
+                    // It may never have been sent, and a read may lag behind: gone is what stays away.
+                    let read = refresh::read(cloud, intent.address.kind(), &[(&known, true)]).await?;
                     if read.into_iter().flatten().next().is_some() { Became::Unclear } else { Became::Gone(known.id) }
                 }
                 None => Became::Unclear,
@@ -58,7 +62,9 @@ pub async fn settle(cloud: &dyn Cloud, ledger: &mut dyn Ledger) -> Result<Vec<Se
     let mut out = Vec::new();
     for (intent, became) in intents.into_iter().zip(became) {
         let mut settled = Settled { address: intent.address.clone(), operation: intent.operation, found: None };
+        let mut record = Record::Settled { number: intent.number };
         match became {
+            Became::HalfDone => record = Record::HalfDone { number: intent.number },
             Became::Found(Some(observed)) => {
                 settled.found = Some(observed.id.clone());
                 adopt(ledger, &intent, observed);
@@ -66,7 +72,7 @@ pub async fn settle(cloud: &dyn Cloud, ledger: &mut dyn Ledger) -> Result<Vec<Se
             Became::Gone(id) => ledger.note(Record::Remove { address: intent.address, id }),
             Became::Found(None) | Became::Unclear => {}
         }
-        ledger.note(Record::Settled { number: intent.number });
+        ledger.note(record);
         out.push(settled);
     }
     ledger.sync()?;
@@ -81,6 +87,8 @@ enum Became {
     Gone(String),
     /// To be seen by the refresh.
     Unclear,
+    /// An update, of which the refresh need not see everything.
+    HalfDone,
 }
 
 /// Why unresolved intents are not settled.

@@ -1,44 +1,38 @@
-//! The one gate through which every call to AWS goes: counted, limited, retried by class, and its errors classified.
+//! Calls to AWS: each goes through the one gate, and its errors are classified here.
 
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::apply::limiter::{Limiter, Side};
+use crate::apply::gate::{Again, CallCounts, Gate};
+use crate::apply::limiter::Side;
 use crate::cloud::{CloudError, ErrorClass};
+use crate::secret::Secrets;
 
-/// How often each API call was sent, by its IAM name.
-pub type CallCounts = BTreeMap<String, u64>;
-
-/// How often a call is sent again because of an error that says nothing about the request itself.
-const ATTEMPTS: u32 = 8;
-
-/// The gate: one limiter per service and side, one counter per call.
+/// The calls to AWS, each through the one [`Gate`] and with its errors classified.
 #[derive(Clone, Default)]
 pub struct Calls {
-    limiter: Limiter,
-    counts: Arc<Mutex<CallCounts>>,
-}
-
-/// Whether a call may be sent again when its answer was lost.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Again {
-    Safe,
-    OnlyIfRefused,
+    gate: Gate,
+    secrets: Arc<Secrets>,
 }
 
 impl Calls {
     /// How often each call was sent since the start.
     pub fn counts(&self) -> CallCounts {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.gate.counts()
+    }
+
+    /// Takes these values out of the messages of all errors from now on: services repeat what they were sent.
+    pub fn hide(&mut self, secrets: Arc<Secrets>) {
+        self.secrets = secrets;
     }
 
     /// Sends a call that changes nothing. `action` is its IAM name, `ec2:DescribeVpcs`.
@@ -53,6 +47,21 @@ impl Calls {
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         self.send(action, Side::Read, Again::Safe, send).await
+    }
+
+    /// Sends a call that changes nothing, and sends it once more at most: the first one, by which it shows whether there
+    /// is anybody at all who answers.
+    ///
+    /// # Errors
+    /// As of [`Calls::read`].
+    pub async fn first<T, E, F, Fut>(&self, action: &'static str, send: F) -> Result<T, CloudError>
+    where
+        T: Send + 'static,
+        F: Fn() -> Fut + Sync,
+        Fut: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        self.send(action, Side::Read, Again::Once, send).await
     }
 
     /// Sends a call that changes something and may be sent twice with the same effect (an update, a delete, or a create
@@ -114,32 +123,8 @@ impl Calls {
         again: Again,
         attempt: &(dyn Fn() -> BoxFuture<'a, Result<Box<dyn Any + Send>, CloudError>> + Sync),
     ) -> Result<Box<dyn Any + Send>, CloudError> {
-        let service = action.split(':').next().unwrap_or(action);
-        let mut attempts = 1;
-        loop {
-            self.limiter.admit(service, side).await;
-            *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry(action.to_owned()).or_default() += 1;
-            let error = match attempt().await {
-                Ok(answer) => {
-                    self.limiter.succeeded(service, side);
-                    return Ok(answer);
-                }
-                Err(error) => error,
-            };
-            let retry = match error.class {
-                ErrorClass::Throttled => {
-                    self.limiter.throttled(service, side);
-                    true
-                }
-                ErrorClass::Uncertain => again == Again::Safe,
-                _ => false,
-            };
-            if !retry || attempts >= ATTEMPTS {
-                return Err(error);
-            }
-            tokio::time::sleep(self.limiter.pause(attempts)).await;
-            attempts += 1;
-        }
+        let sent = self.gate.send(action, side, again, attempt).await;
+        sent.map_err(|error| CloudError { message: self.secrets.redacted(&error.message), ..error })
     }
 }
 
@@ -154,6 +139,11 @@ where
     let mut out = match error {
         SdkError::ConstructionFailure(_) => {
             CloudError::new(ErrorClass::Refused, action, "", format!("the request cannot be built: {}", chain(error)))
+        }
+        // The request was never sent: the SDK counts what goes wrong before among the failures of sending.
+        SdkError::DispatchFailure(_) if let Some(why) = credentials_error(error) => {
+            CloudError::new(ErrorClass::Denied, action, "", why)
+                .help("set AWS_PROFILE or AWS_ACCESS_KEY_ID, or log in (aws sso login)")
         }
         SdkError::DispatchFailure(failure) => {
             let class = if failure.is_user() { ErrorClass::Refused } else { ErrorClass::Uncertain };
@@ -178,6 +168,18 @@ where
     };
     out.request_id = request_id;
     out
+}
+
+/// What is wrong with the credentials, where that is what failed. A provider that only took too long may answer the next
+/// time.
+fn credentials_error(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut sources = std::iter::successors(Some(error), |error| error.source());
+    let found = sources.find_map(|source| source.downcast_ref::<CredentialsError>())?;
+    match found {
+        CredentialsError::ProviderTimedOut(_) => None,
+        CredentialsError::CredentialsNotLoaded(_) => Some("there are no AWS credentials".to_owned()),
+        other => Some(format!("the AWS credentials cannot be used: {}", chain(other))),
+    }
 }
 
 /// An error and its sources in one line.
@@ -225,7 +227,7 @@ fn class_of(code: &str, message: &str, status: u16) -> ErrorClass {
         "EntityAlreadyExists" | "AlreadyExists" | "AlreadyExistsFault" | "RepositoryAlreadyExistsException" | "ResourceAlreadyExistsException"
         | "InvalidGroup.Duplicate" | "InvalidKeyPair.Duplicate" | "HostedZoneAlreadyExists" | "RouteAlreadyExists"
         | "InvalidLaunchTemplateName.AlreadyExistsException" | "InvalidPermission.Duplicate"
-        | "Resource.AlreadyAssociated" | "FlowLogAlreadyExists" => ErrorClass::Exists,
+        | "Resource.AlreadyAssociated" | "ParameterAlreadyExists" | "FlowLogAlreadyExists" => ErrorClass::Exists,
         "LimitExceeded" | "LimitExceededException" | "LimitExceededFault" | "VcpuLimitExceeded" | "ServiceQuotaExceededException"
         | "TooManyHostedZones" | "TooManyTagsException" => ErrorClass::Quota,
         "InternalError" | "InternalFailure" | "InternalServerError" | "InternalServiceError" | "ServerException" | "ServiceUnavailable"

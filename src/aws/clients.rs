@@ -13,8 +13,9 @@ use tokio::sync::OnceCell;
 
 use super::call::{CALL_TIMEOUT, Calls};
 use super::facts;
-use crate::cloud::CloudError;
+use crate::cloud::{CloudError, ErrorClass};
 use crate::graph::Scope;
+use crate::secret::{Mark, Secrets};
 
 /// How to reach a cloud.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +37,16 @@ pub enum ConnectError {
     /// Nobody answers there, or refuses who is asking.
     #[error("cannot find out which account the credentials belong to: {0}")]
     Identity(CloudError),
+}
+
+/// Where nobody answers, which endpoint that was, unless it is AWS's own.
+fn at_endpoint(error: CloudError, endpoint: Option<&str>) -> CloudError {
+    match endpoint {
+        Some(endpoint) if error.is(ErrorClass::Uncertain) => {
+            error.help(format!("check the endpoint, {endpoint} (AWS_ENDPOINT_URL), and that something answers there"))
+        }
+        _ => error,
+    }
 }
 
 /// Clients of one account and region.
@@ -79,6 +90,7 @@ pub struct Aws {
     pub scope: Scope,
     /// Whether this is an emulated cloud, which shows everything at once.
     pub emulated: bool,
+    values: Arc<Secrets>,
     once: Arc<Mutex<HashMap<TypeId, Slot>>>,
 }
 
@@ -119,9 +131,9 @@ impl Aws {
         }
         let sts = client!(aws_sdk_sts, "sts");
         let identity = calls
-            .read("sts:GetCallerIdentity", || sts.get_caller_identity().send())
+            .first("sts:GetCallerIdentity", || sts.get_caller_identity().send())
             .await
-            .map_err(ConnectError::Identity)?;
+            .map_err(|error| ConnectError::Identity(at_endpoint(error, config.endpoint_url())))?;
         Ok(Self {
             ec2: client!(aws_sdk_ec2, "ec2"),
             ecs: client!(aws_sdk_ecs, "ecs"),
@@ -148,7 +160,28 @@ impl Aws {
                 partition: facts::partition(&how.region).to_owned(),
             },
             emulated: how.emulated,
+            values: Arc::default(),
             once: Arc::default(),
+        })
+    }
+
+    /// The same with the values of the stack's secrets: calls may send them, and errors do not repeat them.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: Arc<Secrets>) -> Self {
+        self.calls.hide(secrets.clone());
+        self.values = secrets;
+        self
+    }
+
+    /// The value that a mark in an attribute stands for. It goes nowhere but into a request.
+    ///
+    /// # Errors
+    /// Where the variable has no value now.
+    pub fn reveal(&self, mark: &str) -> Result<&str, CloudError> {
+        self.values.reveal(mark).ok_or_else(|| {
+            let name = Mark::parse(mark).map_or("?", |mark| mark.name);
+            CloudError::unexpected("secret", format!("the secret `{name}` has no value"))
+                .help(format!("give it in the environment, as COFFERDAM_VAR_{name}, or in its file"))
         })
     }
 

@@ -4,5 +4,6 @@ mod call;
 mod clients;
 pub mod facts;
 
-pub use call::{CallCounts, Calls, item_error};
+pub use crate::apply::gate::CallCounts;
+pub use call::{Calls, item_error};
 pub use clients::{Aws, Connect, ConnectError};

@@ -12,7 +12,7 @@ use super::render::{self, style};
 use super::session::Session;
 use crate::apply::{Execution, Options, Stop, execute};
 use crate::plan::{Mode, Plan};
-use crate::state::{End, Writer};
+use crate::state::{End, Record, Writer};
 
 /// Plans, asks, and applies
 #[derive(Debug, clap::Args)]
@@ -32,6 +32,10 @@ pub struct Args {
     /// Apply this saved plan, as it was shown
     #[arg(long, value_name = "FILE", conflicts_with_all = ["targets", "replace"])]
     plan: Option<PathBuf>,
+
+    /// Also where the plan deletes more of the stack than [guards] allows
+    #[arg(long)]
+    allow_deletes: bool,
 
     #[command(flatten)]
     run: RunOptions,
@@ -65,9 +69,12 @@ pub async fn run(args: &Args) -> Outcome {
         true => Session::open_state(&args.stack).await?,
         false => Session::open(&args.stack).await?,
     };
-    let writer = session.lock("apply", &args.run.lock).await?;
+    let mut writer = session.lock("apply", &args.run.lock).await?;
     let plan = match saved {
-        None => session.plan(Some(writer.state()), Mode::Apply, &args.how).await?,
+        None => {
+            session.give_seal(&mut writer, None);
+            session.plan(Some(writer.state()), Mode::Apply, &args.how).await?
+        }
         Some(plan) => {
             let scope = crate::cloud::Cloud::scope(&session.cloud);
             plan.fits(writer.state(), args.stack.cloud.as_str(), scope.account.as_deref(), &scope.region)?;
@@ -75,9 +82,19 @@ pub async fn run(args: &Args) -> Outcome {
                 return Err(Failure::new("the stack has changed since the plan was made")
                     .help("plan again, look at it, and apply the new plan"));
             }
+            session.give_seal(&mut writer, plan.seal.as_ref());
+            session.same_secrets(&plan, writer.state())?;
             plan
         }
     };
+    if let (Some(refused), false) = (session.too_many_deletions(&plan, Some(writer.state())), args.allow_deletes) {
+        if !args.run.json {
+            outln!("{}\n", style::strong(&session.headline("Apply of")));
+            out!("{}", render::plan::plan(&plan));
+        }
+        writer.close()?;
+        return Err(Failure::new(refused.to_string()).help(refused.remedy()));
+    }
     carry_out(&session, writer, &plan, &args.run, args.plan.is_some(), "apply").await
 }
 
@@ -87,11 +104,27 @@ pub async fn run(args: &Args) -> Outcome {
 /// Where state cannot be kept, or there is nobody to ask.
 pub async fn carry_out(
     session: &Session,
+    writer: Writer,
+    plan: &Plan,
+    how: &RunOptions,
+    approved: bool,
+    verb: &str,
+) -> Outcome {
+    carry_out_with(session, writer, plan, how, approved, verb, Vec::new()).await
+}
+
+/// The same, taking these records into the state once the plan is approved.
+///
+/// # Errors
+/// As of [`carry_out`].
+pub async fn carry_out_with(
+    session: &Session,
     mut writer: Writer,
     plan: &Plan,
     how: &RunOptions,
     approved: bool,
     verb: &str,
+    records: Vec<Record>,
 ) -> Outcome {
     if how.json {
         outln!("{}", render::json::plan(plan));
@@ -106,6 +139,8 @@ pub async fn carry_out(
         writer.close()?;
         return Err(Failure::new("not approved; nothing was changed"));
     }
+    records.into_iter().for_each(|record| writer.note(record));
+    writer.sync()?;
     let mut progress = Progress::new(how.json, plan);
     let stop = interrupt::watch();
     let report = execute(Execution {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::apply::SettleError;
 use crate::aws::ConnectError;
-use crate::cloud::CloudError;
+use crate::cloud::{CloudError, ErrorClass};
 use crate::plan::{PlanError, SavedError};
 use crate::stack::Diagnostics;
 use crate::state::StateError;
@@ -84,14 +84,9 @@ impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
         let message = error.to_string();
         let ConnectError::Identity(cause) = error;
-        let help = match cause.help {
-            _ if cause.code.is_empty() => {
-                "set AWS_PROFILE or AWS_ACCESS_KEY_ID, or log in (aws sso login); or use --cloud local, which needs no \
-                 account"
-                    .to_owned()
-            }
-            Some(help) => help,
-            None => cause.remedy(),
+        let help = match cause.class {
+            ErrorClass::Denied => format!("{}; or use --cloud local, which needs no account", cause.remedy()),
+            _ => cause.remedy(),
         };
         Self::new(message).help(help)
     }

@@ -6,7 +6,7 @@ use super::failure::{Failure, Outcome};
 use super::options::{LockOptions, StackOptions};
 use super::render::style;
 use super::session::Session;
-use crate::cloud::{Cloud, Known};
+use crate::cloud::Cloud;
 use crate::graph::{Address, Attributes, KindSpec, template};
 use crate::plan::same;
 use crate::state::{Entry, Record};
@@ -60,17 +60,7 @@ pub async fn run(args: &Args) -> Outcome {
             .help(format!("`{} {other} {address}` gives it the other address", args.stack.command("state mv"))));
     }
     let literal = literal_part(&resource.attributes);
-    let known = Known {
-        address: address.clone(),
-        id: args.id.clone(),
-        attributes: literal.clone(),
-        outputs: Attributes::new(),
-    };
-    let mut seen = session.cloud.read(address.kind(), std::slice::from_ref(&known)).await?;
-    let Some(observed) = seen.pop().flatten() else {
-        return Err(Failure::new(format!("there is no {} `{}`", address.kind(), args.id))
-            .help("check the id, the account and the region"));
-    };
+    let observed = session.cloud.look_up(address.kind(), Some(&args.id), &literal).await?;
     let differs = resource.attributes.iter().any(|(name, value)| {
         name != "tags"
             && !template::has_template(value)
@@ -84,6 +74,7 @@ pub async fn run(args: &Args) -> Outcome {
     let mut outputs = observed.outputs;
     outputs.insert("id".into(), observed.id.clone().into());
     let entry = Entry {
+        changing: Attributes::new(),
         id: observed.id.clone(),
         attributes,
         outputs,

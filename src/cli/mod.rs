@@ -16,10 +16,13 @@ mod import;
 mod interrupt;
 mod lock;
 mod options;
+mod orphans;
 mod output;
 mod plan;
 mod progress;
 mod project;
+mod recover;
+mod rehearse;
 pub mod render;
 mod schema;
 mod session;
@@ -50,6 +53,7 @@ const EXAMPLES: &str = "\
 Examples:
   cofferdam validate ecs-poc               check stacks/ecs-poc.toml without a cloud
   cofferdam plan ecs-poc                   show what an apply would do to the local cloud
+  cofferdam rehearse ecs-poc               show how an apply would go on AWS, and for how long
   cofferdam apply ecs-poc --cloud aws      plan, ask, and apply to AWS
   cofferdam destroy ecs-poc --env staging  delete everything of the staging environment
 
@@ -59,6 +63,7 @@ Exit codes: 0 done, 1 an error, 2 wrong usage (with plan --detailed-exitcode: 2 
 enum Verb {
     Validate(validate::Args),
     Plan(plan::Args),
+    Rehearse(rehearse::Args),
     Apply(apply::Args),
     Destroy(destroy::Args),
     Drift(drift::Args),
@@ -69,6 +74,8 @@ enum Verb {
     History(history::Args),
     Lock(lock::Args),
     Import(import::Args),
+    Recover(recover::Args),
+    Orphans(orphans::Args),
     Schema(schema::Args),
     Cloud(cloud::Args),
     Completions(completions::Args),
@@ -93,6 +100,7 @@ pub fn main() -> ExitCode {
         match cli.verb {
             Verb::Validate(args) => validate::run(&args),
             Verb::Plan(args) => plan::run(&args).await,
+            Verb::Rehearse(args) => rehearse::run(&args),
             Verb::Apply(args) => apply::run(&args).await,
             Verb::Destroy(args) => destroy::run(&args).await,
             Verb::Drift(args) => drift::run(&args).await,
@@ -103,6 +111,8 @@ pub fn main() -> ExitCode {
             Verb::History(args) => history::run(&args).await,
             Verb::Lock(args) => lock::run(&args).await,
             Verb::Import(args) => import::run(&args).await,
+            Verb::Recover(args) => recover::run(&args).await,
+            Verb::Orphans(args) => orphans::run(&args).await,
             Verb::Schema(args) => schema::run(&args),
             Verb::Cloud(args) => cloud::run(&args).await,
             Verb::Completions(args) => completions::run(&args, command),

@@ -49,15 +49,18 @@ pub async fn run(args: &Args) -> Outcome {
     };
     let state = session.peek().await?;
     let mode = if args.destroy { Mode::Destroy } else { Mode::Apply };
-    let plan = session.plan(state.as_ref(), mode, &args.how).await?;
+    let mut plan = session.plan(state.as_ref(), mode, &args.how).await?;
     if let Some(path) = &args.out {
-        plan.save(path)?;
+        plan.save(path, state.as_ref())?;
     }
     if args.json {
         outln!("{:#}", render::json::plan(&plan));
     } else {
         outln!("{}\n", style::strong(&session.headline("Plan of")));
         out!("{}", render::plan::plan(&plan));
+        if let (Some(refused), Mode::Apply) = (session.too_many_deletions(&plan, state.as_ref()), mode) {
+            errln!("{}", style::note(&format!("an apply refuses this: {refused}; --allow-deletes lets it through")));
+        }
         if let Some(path) = &args.out {
             outln!("Saved to {}.", path.display());
         }

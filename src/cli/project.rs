@@ -9,6 +9,7 @@ use crate::graph::Attributes;
 use crate::kinds::Registry;
 use crate::stack::{self, Diagnostics, Head, Stack};
 use crate::state::{Directories, State, StateError, Store};
+use crate::words::nearest;
 
 /// What is known of the cloud that the states of other stacks must belong to, too. Nothing: no cloud was asked.
 #[derive(Debug, Default)]
@@ -98,13 +99,9 @@ fn stack_file(name: &str) -> Result<PathBuf, Failure> {
         return Ok(named);
     }
     let known = stack_names();
-    let near = known
-        .iter()
-        .map(|known| (strsim::jaro_winkler(known, name), known))
-        .filter(|(likeness, _)| *likeness > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
+    let near = nearest(name, known.iter().map(String::as_str));
     let help = match (near, known.as_slice()) {
-        (Some((_, near)), _) => format!("did you mean `{near}`?"),
+        (Some(near), _) => format!("did you mean `{near}`?"),
         (None, []) => "there is no directory `stacks` here; give the path of a stack file".to_owned(),
         (None, known) => format!("there are {} in stacks/", known.join(", ")),
     };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::failure::{Failure, Outcome};
-use crate::kinds::Registry;
+use crate::kinds::{Registry, identity};
 
 /// Prints the JSON Schema of stack files, by which editors complete and check them
 #[derive(Debug, clap::Args)]
@@ -17,14 +17,19 @@ pub struct Args {
     /// Print the reference of the language for people instead, in Markdown
     #[arg(long)]
     markdown: bool,
+
+    /// Print how of each kind what an interrupted run made is found again, in Markdown
+    #[arg(long, conflicts_with = "markdown")]
+    identity: bool,
 }
 
 /// Runs the verb.
 pub fn run(args: &Args) -> Outcome {
     let registry = Registry::new();
-    let schema = match args.markdown {
-        true => crate::stack::reference(&registry),
-        false => format!("{:#}\n", crate::stack::schema(&registry)),
+    let schema = match (args.markdown, args.identity) {
+        (true, _) => crate::stack::reference(&registry),
+        (_, true) => identity::table(&registry),
+        _ => format!("{:#}\n", crate::stack::schema(&registry)),
     };
     match &args.out {
         Some(path) => std::fs::write(path, schema)

@@ -1,7 +1,11 @@
 //! A session: one stack, the cloud it is in, and its state.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use super::failure::Failure;
 use super::options::{CloudName, LockOptions, PlanOptions, StackOptions};
@@ -13,8 +17,10 @@ use crate::cloud::Cloud;
 use crate::graph::Graph;
 use crate::kinds::{AwsCloud, Registry};
 use crate::local::Local;
+use crate::plan::guards::{MAX_DELETE_PERCENT, TooManyDeletions, too_many_deletions};
 use crate::plan::{self, Inputs, Mode, Observations, Plan};
-use crate::stack::{Head, Moved, Stack};
+use crate::secret::{Seal, Secrets};
+use crate::stack::{Guards, Head, Moved, Stack};
 use crate::state::{Directories, Holder, Home, Memory, Record, State, StateError, Store, Writer};
 
 /// How often it is seen again whether a lock is free.
@@ -27,6 +33,10 @@ pub struct Session {
     /// A digest over all that the stack was read from.
     pub inputs_digest: String,
     moved: Vec<Moved>,
+    /// The stack's secrets; none where only its state is worked on.
+    pub secrets: Arc<Secrets>,
+    /// What is refused because it is most likely a mistake.
+    pub guards: Guards,
     /// The cloud.
     pub cloud: AwsCloud,
     /// Where its state lives.
@@ -35,6 +45,8 @@ pub struct Session {
     pub name: CloudName,
     /// Of an emulated cloud: which run of it.
     pub instance: Option<String>,
+    /// The key for digests of secrets where the state has none yet.
+    pub seal: Seal,
 }
 
 /// The emulated cloud of this project. It runs below the state directory, so that every checkout has its own.
@@ -59,13 +71,19 @@ impl Session {
         let offline = project::load(options, &registry, &Standing::default())?;
         let mut session = Self::connect(options, Head::of(&offline)).await?;
         let account = session.cloud.scope().account.clone();
+        if options.cloud == CloudName::Aws {
+            guard_account(&offline.guards, account.as_deref().unwrap_or_default())?;
+        }
         let standing = Standing { account, instance: session.instance.clone() };
         let stack = if offline.other_stacks { project::load(options, &registry, &standing)? } else { offline };
-        let Stack { graph, inputs_digest, moved, warnings, .. } = stack;
+        let Stack { graph, inputs_digest, moved, warnings, secrets, guards, .. } = stack;
         warnings.iter().for_each(|warning| errln!("{}", render::style::note(&warning.message)));
         session.graph = graph;
         session.inputs_digest = inputs_digest;
         session.moved = moved;
+        session.cloud.keep(secrets.clone());
+        session.secrets = secrets;
+        session.guards = guards;
         Ok(session)
     }
 
@@ -99,10 +117,13 @@ impl Session {
             graph: Graph::default(),
             inputs_digest: String::new(),
             moved: Vec::new(),
+            secrets: Arc::default(),
+            guards: Guards::default(),
             cloud: AwsCloud::new(aws),
             store,
             name: options.cloud,
             instance,
+            seal: Seal::random(),
         })
     }
 
@@ -113,12 +134,52 @@ impl Session {
         format!("{verb} {} · {} · account {account} · {}", scope.prefix(), self.name.as_str(), scope.region)
     }
 
-    fn fresh(&self) -> State {
+    /// The state of a stack of which nothing is known here.
+    pub fn fresh(&self) -> State {
         let scope = self.cloud.scope();
         let account = scope.account.as_deref().unwrap_or_default();
         let mut state = State::empty(&scope.stack, scope.env.as_deref(), self.name.as_str(), account, &scope.region);
         state.instance.clone_from(&self.instance);
         state
+    }
+
+    /// The stack's resources with the marks of its secrets sealed. What is not sent now need not be known: a secret without a
+    /// value is believed to be what it was when it was sent.
+    ///
+    /// # Errors
+    /// The secrets that have to be sent and have no value.
+    pub fn sealed(&self, state: Option<&State>) -> Result<Graph, Failure> {
+        let secrets = &self.secrets;
+        let seal = state.and_then(|state| state.seal.as_ref()).unwrap_or(&self.seal);
+        let mut missing = BTreeSet::new();
+        let graph = self.graph.with_attributes(|resource| {
+            let taken = self.cloud.spec(resource.address.kind()).map_or(&[][..], |spec| spec.secrets);
+            let before = state.and_then(|state| state.resources.get(&resource.address));
+            let mut attributes = resource.attributes.clone();
+            for name in taken {
+                if let Some(value) = attributes.get_mut(*name) {
+                    let before = before.and_then(|entry| entry.attributes.get(*name));
+                    *value = secrets.sealed(seal, value, before, &mut missing);
+                }
+            }
+            attributes
+        });
+        match missing.into_iter().collect::<Vec<_>>().as_slice() {
+            [] => Ok(graph),
+            names => {
+                let given: Vec<String> = names.iter().map(|name| format!("COFFERDAM_VAR_{name}")).collect();
+                Err(Failure::new(format!("no value is given for the secret `{}`", names.join("`, `")))
+                    .help(format!("give it in the environment, as {}, or in its file", given.join(", "))))
+            }
+        }
+    }
+
+    /// Gives the state its key for digests of secrets, if it needs one and has none: the one that a plan was made with, or a
+    /// new one.
+    pub fn give_seal(&self, writer: &mut Writer, planned: Option<&Seal>) {
+        if !self.secrets.is_empty() && writer.state().seal.is_none() {
+            writer.set_seal(planned.unwrap_or(&self.seal).clone());
+        }
     }
 
     /// Whether a state is of a run of the emulated cloud that is gone, with all that was in it.
@@ -211,10 +272,18 @@ impl Session {
     /// Where the cloud does not answer, or there can be no plan.
     pub async fn plan(&self, state: Option<&State>, mode: Mode, how: &PlanOptions) -> Result<Plan, Failure> {
         let nothing = Graph::default();
-        let graph = if mode == Mode::Apply { &self.graph } else { &nothing };
+        let sealed;
+        let graph = match mode {
+            Mode::Destroy => &nothing,
+            Mode::Apply if self.secrets.is_empty() => &self.graph,
+            Mode::Apply => {
+                sealed = self.sealed(state)?;
+                &sealed
+            }
+        };
         let observed = if how.refresh { Some(self.refresh(graph, state).await?) } else { None };
         let specs = |kind: &str| self.cloud.spec(kind);
-        Ok(plan::plan(&Inputs {
+        let mut plan = plan::plan(&Inputs {
             graph,
             state,
             observed: observed.as_ref(),
@@ -225,7 +294,35 @@ impl Session {
             mode,
             targets: &how.targets,
             replace: &how.replace,
-        })?)
+        })?;
+        if !self.secrets.is_empty() && state.is_none_or(|state| state.seal.is_none()) {
+            plan.seal = Some(self.seal.clone());
+        }
+        Ok(plan)
+    }
+
+    /// Whether a plan deletes more than the stack's guards allow.
+    pub fn too_many_deletions(&self, plan: &Plan, state: Option<&State>) -> Option<TooManyDeletions> {
+        let percent = self.guards.max_delete_percent.unwrap_or(MAX_DELETE_PERCENT);
+        too_many_deletions(plan, state, percent)
+    }
+
+    /// Sees that a saved plan was made for the secrets that are given now.
+    ///
+    /// # Errors
+    /// Where one of them is another.
+    pub fn same_secrets(&self, plan: &Plan, state: &State) -> Result<(), Failure> {
+        let Some(seal) = state.seal.as_ref() else { return Ok(()) };
+        let marks = plan.actions.iter().map(|action| Value::Object(action.attributes.clone())).collect();
+        let moved: Vec<String> = self.secrets.moved(seal, &marks).into_iter().collect();
+        match moved.as_slice() {
+            [] => Ok(()),
+            names => Err(Failure::new(format!(
+                "the plan does not fit: the secret `{}` has another value now",
+                names.join("`, `")
+            ))
+            .help("plan again, look at it, and apply the new plan")),
+        }
     }
 
     async fn refresh(&self, graph: &Graph, state: Option<&State>) -> Result<Observations, Failure> {
@@ -241,9 +338,23 @@ impl Session {
     }
 }
 
+/// Refuses an account that the stack's guards do not name.
+fn guard_account(guards: &Guards, account: &str) -> Result<(), Failure> {
+    let accounts = &guards.accounts;
+    if accounts.is_empty() || accounts.iter().any(|allowed| allowed == account) {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "the credentials are those of account {account}, and this stack is only for {}",
+        accounts.join(" and ")
+    ))
+    .help("use credentials of that account (AWS_PROFILE); or change `accounts` in [guards]"))
+}
+
 /// Refuses to begin a stack anew that stands in another account or region: most likely the credentials are the wrong ones.
 fn elsewhere(home: &dyn Home, stack: &Head, store: &Store, account: &str) -> Result<(), Failure> {
-    if store.read()?.is_some() {
+    // A damaged state is one of this account: whoever opens it is told.
+    if !matches!(store.read(), Ok(None)) {
         return Ok(());
     }
     for other in Store::all(home, &stack.name, stack.env.as_deref(), CloudName::Aws.as_str())? {

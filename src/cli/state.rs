@@ -11,6 +11,7 @@ use super::session::Session;
 use crate::graph::Address;
 use crate::plan::{MoveError, one_move};
 use crate::state::{Entry, Record, State};
+use crate::words::nearest;
 
 /// Looks into the state, or moves and removes things in it; the cloud is not changed
 #[derive(Debug, clap::Args)]
@@ -153,14 +154,9 @@ async fn rm(stack: &StackOptions, targets: &[String], wait: &LockOptions) -> Out
 
 /// The error of an address that the state does not hold, with the one most like it.
 pub fn missing(state: Option<&State>, address: &str, stack: &StackOptions) -> Failure {
-    let near = state
-        .iter()
-        .flat_map(|state| state.holds())
-        .map(|(known, _)| (strsim::jaro_winkler(known.as_str(), address), known))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    let help = match near {
-        Some((_, near)) => format!("did you mean `{near}`?"),
+    let known = state.iter().flat_map(|state| state.holds()).map(|(known, _)| known.as_str());
+    let help = match nearest(address, known) {
+        Some(near) => format!("did you mean `{near}`?"),
         None => format!("`{}` lists what is", stack.command("state list")),
     };
     Failure::new(format!("`{address}` is not in the state")).help(help)

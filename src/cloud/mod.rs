@@ -125,6 +125,15 @@ pub struct Lost {
     pub request: CreateRequest,
 }
 
+/// Something that carries the tags of a stack, whether a state knows it or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owned {
+    /// Its id in the cloud.
+    pub id: String,
+    /// The address it was made for, as its tag says; `None` where the tag is missing, or names no address of its kind.
+    pub address: Option<Address>,
+}
+
 /// A cloud, as the engine sees it. Calls are retried and limited below this trait; what comes back as an error here is
 /// for the engine to decide on, by its [`ErrorClass`].
 #[async_trait]
@@ -142,6 +151,13 @@ pub trait Cloud: Send + Sync {
 
     /// What is known of a kind.
     fn spec(&self, kind: &str) -> Option<&KindSpec>;
+
+    /// The names of all kinds.
+    fn kinds(&self) -> Vec<&str>;
+
+    /// Everything of a kind that carries the tags of this cloud's stack and environment ([`Scope`]). Kinds without tags
+    /// have nothing to show here.
+    async fn owned(&self, kind: &str) -> Result<Vec<Owned>, CloudError>;
 
     /// Reads many resources of one kind with as few calls as the API allows; the answers are in the order of `wanted`,
     /// `None` where a resource is gone.

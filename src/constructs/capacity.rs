@@ -115,7 +115,8 @@ struct Capacity {
     instance_refresh: Refresh,
     /// Seconds after which an instance is replaced, 86400 or more.
     max_instance_lifetime_seconds: Option<u32>,
-    /// The share of tasks placed here, among the cluster's capacities, where a service names none; 0 for none.
+    /// The share of tasks placed here, among the cluster's capacities, where a service names none; 0 for none. A cluster
+    /// that exists already keeps its own default: there, services name the capacity.
     #[schemars(range(min = 0, max = 1000))]
     #[serde(default = "one")]
     weight: u32,
@@ -123,7 +124,7 @@ struct Capacity {
     #[schemars(range(min = 0, max = 100_000))]
     #[serde(default)]
     base: u32,
-    /// Tags for all that the capacity consists of; its instances take them over.
+    /// Tags for all that the capacity consists of; its instances and their volumes take them over, and the stack's.
     #[serde(default)]
     tags: Tags,
 }
@@ -402,6 +403,9 @@ impl Parts<'_> {
         groups.extend(
             capacity.security_groups.iter().flatten().map(|name| named(self.input, "security_group", "id", name)),
         );
+        // A group passes its tags on to its instances and not to their volumes.
+        let mut tags = self.input.tags.clone();
+        tags.extend(capacity.tags.clone());
         let attributes = json!({
             "image": image,
             "instance_type": self.chosen.instance_types.first(),
@@ -413,6 +417,7 @@ impl Parts<'_> {
             "imds": "required",
             "imds_hop_limit": capacity.imds_hop_limit,
             "detailed_monitoring": capacity.detailed_monitoring,
+            "instance_tags": (!tags.is_empty()).then_some(tags),
         });
         let template = self.below.add("launch_template", OWN, attributes);
         self.announce(&template, "launch_template", &["id"]);

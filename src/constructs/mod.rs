@@ -26,8 +26,10 @@ pub struct Input<'a> {
     /// Every block that the stack declares, kinds and constructs alike.
     pub declared: &'a BTreeSet<Address>,
     /// The attributes of every declared block, in the form of `attributes`: for what depends on siblings, such as the
-    /// one list of capacity providers that a cluster has.
+    /// one list of capacity providers that a cluster has. What exists already has its id in `existing` besides.
     pub blocks: &'a BTreeMap<Address, Attributes>,
+    /// The tags that every resource of the stack carries: for what is tagged by another attribute than `tags`.
+    pub tags: &'a BTreeMap<String, String>,
 }
 
 /// What a construct expands to. Tags and names are filled in by the stack language, as for resources written by hand.

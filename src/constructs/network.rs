@@ -355,7 +355,7 @@ impl<'a> Parts<'a> {
         for service in &self.layout.endpoints {
             let full = format!("com.amazonaws.{region}.");
             let name = service.strip_prefix(&full).unwrap_or(service);
-            if layout::GATEWAY_SERVICES.contains(&name) {
+            if crate::kinds::GATEWAY_SERVICES.contains(&name) {
                 let attributes = json!({
                     "vpc": reference(vpc, "id"),
                     "service": service,

@@ -43,7 +43,14 @@ pub fn expand_in(blocks: &BTreeMap<Address, Attributes>, address: &str) -> Resul
     let construct = all().into_iter().find(|one| one.name() == address.kind()).expect("a construct");
     let scope = scope();
     let attributes = &blocks[&address];
-    construct.expand(&Input { address: &address, attributes, scope: &scope, declared: &declared, blocks })
+    construct.expand(&Input {
+        address: &address,
+        attributes,
+        scope: &scope,
+        declared: &declared,
+        blocks,
+        tags: &BTreeMap::new(),
+    })
 }
 
 /// An expansion as text: every resource with its attributes, sorted; then exports and what the construct stands for.

@@ -133,6 +133,15 @@ impl Graph {
         if errors.is_empty() { Ok(Self { resources, index, edges, order, outputs }) } else { Err(errors) }
     }
 
+    /// The same graph with other attributes. They must hold the same references.
+    pub fn with_attributes(&self, mut change: impl FnMut(&Resource) -> Attributes) -> Self {
+        let mut out = self.clone();
+        for resource in &mut out.resources {
+            resource.attributes = change(resource);
+        }
+        out
+    }
+
     /// Every resource, in the order in which the front end gave them.
     pub fn resources(&self) -> &[Resource] {
         &self.resources

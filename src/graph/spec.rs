@@ -125,6 +125,9 @@ pub struct KindSpec {
     pub after_users: &'static [(&'static str, &'static [&'static str])],
     /// Attributes that cannot be read back and therefore never count as drift.
     pub write_only: &'static [&'static str],
+    /// Attributes that hold secrets: they take the value of a secret variable and nothing else, they are the only ones that
+    /// take one, and they cannot be read back.
+    pub secrets: &'static [&'static str],
     /// Attributes whose value is a JSON document in a string, shown as a line diff.
     pub documents: &'static [&'static str],
     /// How it is found again after a crash.
@@ -143,6 +146,8 @@ pub struct KindSpec {
     pub account_wide: bool,
     /// Whether it carries tags, in the attribute `tags`.
     pub taggable: bool,
+    /// How many tags it takes, those that say whose it is among them.
+    pub most_tags: usize,
     /// Fills defaults and puts attributes into their canonical form, so that equal things compare equal. Takes and
     /// gives desired-space attributes; also used on what the cloud returned, where keys may be missing.
     pub canonical: fn(Attributes) -> Result<Attributes, Problem>,
@@ -158,6 +163,11 @@ impl KindSpec {
     /// Whether references may name this attribute.
     pub fn has_output(&self, attribute: &str) -> bool {
         attribute == "id" || self.outputs.contains(&attribute)
+    }
+
+    /// Whether an attribute cannot be read back.
+    pub fn is_write_only(&self, attribute: &str) -> bool {
+        self.write_only.contains(&attribute) || self.secrets.contains(&attribute)
     }
 
     /// Whether the resource is only looked up.

@@ -3,13 +3,14 @@
 use std::collections::{BTreeSet, HashMap};
 
 use async_trait::async_trait;
+use aws_sdk_ssm::types::Parameter;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Actions, Kind, ec2, only_looked_up, spec, text, typed};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Problem, template};
 
 /// How many parameters one call takes ("GetParameters").
@@ -109,6 +110,11 @@ impl Kind for AmiKind {
         Ok(observed(&id, &ami.parameter))
     }
 
+    async fn owned(&self, _aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        // Looked up, and nobody's.
+        Ok(Vec::new())
+    }
+
     async fn find(&self, _aws: &Aws, _lost: &Lost) -> Result<Option<Observed>, CloudError> {
         Ok(None)
     }
@@ -141,13 +147,24 @@ async fn parameters(aws: &Aws, names: impl IntoIterator<Item = &str>) -> Result<
             .await?;
         for parameter in answer.parameters() {
             let Some(value) = parameter.value() else { continue };
-            // Asked for by ARN, a parameter answers with its name.
-            for name in [parameter.name(), parameter.arn()].into_iter().flatten() {
-                values.insert(name.to_owned(), value.to_owned());
-            }
+            values.extend(names_of(parameter).into_iter().map(|name| (name, value.to_owned())));
         }
     }
     Ok(values)
+}
+
+/// What a parameter was asked for by: its name or ARN, with the version or label in it where there was one. The answer
+/// has that apart, as `:3` ("Parameter").
+fn names_of(parameter: &Parameter) -> Vec<String> {
+    let selector = parameter.selector().unwrap_or_default().trim_start_matches(':');
+    let names = [parameter.name(), parameter.arn()].into_iter().flatten();
+    names
+        .map(|name| match selector {
+            "" => name.to_owned(),
+            _ if name.ends_with(&format!(":{selector}")) => name.to_owned(),
+            _ => format!("{name}:{selector}"),
+        })
+        .collect()
 }
 
 /// The image in a parameter's value.
@@ -165,5 +182,22 @@ fn observed(id: &str, parameter: &str) -> Observed {
         id: id.to_owned(),
         attributes: Attributes::from_iter([("parameter".into(), json!(parameter))]),
         outputs: Attributes::from_iter([("id".into(), json!(id))]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pinned_parameter_is_known_by_what_it_was_asked_for() {
+        let names = |selector: Option<&str>| {
+            let parameter =
+                Parameter::builder().name("/images/ecs").arn("arn:aws:ssm:eu-west-2:1:parameter/images/ecs");
+            names_of(&parameter.set_selector(selector.map(str::to_owned)).build())
+        };
+        assert_eq!(names(None), ["/images/ecs", "arn:aws:ssm:eu-west-2:1:parameter/images/ecs"]);
+        assert_eq!(names(Some(":3"))[0], "/images/ecs:3");
+        assert_eq!(names(Some(":prod"))[1], "arn:aws:ssm:eu-west-2:1:parameter/images/ecs:prod");
     }
 }

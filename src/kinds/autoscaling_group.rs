@@ -10,9 +10,9 @@ use serde_json::json;
 
 pub use attributes::AutoscalingGroup;
 
-use super::{Actions, Kind, in_order, is_own, spec, tag_changes, text, typed};
+use super::{Actions, Kind, in_order, is_own, owned, spec, tag_changes, text, typed};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, Phase, Progress, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Naming};
 
 /// How many instances one call takes ("SetInstanceProtection").
@@ -33,6 +33,7 @@ impl Kind for AutoscalingGroupKind {
             write_only: &["instance_refresh"],
             identity: Identity::UniqueName,
             naming: Some(Naming { attribute: "name", longest: 255 }),
+            canonical: attributes::canonical,
             check: check::check,
             typical_seconds: 60,
             ..spec::<AutoscalingGroup>("autoscaling_group", "autoscaling group")
@@ -90,6 +91,11 @@ impl Kind for AutoscalingGroupKind {
             group::observe(found, known.map(|known| &known.attributes))
         });
         Ok(in_order(wanted, observed.collect()))
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        let groups = group::of_stack(aws).await?;
+        Ok(owned::of_observed(&aws.scope, groups.iter().map(|found| group::observe(found, None))))
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

@@ -10,10 +10,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Actions, Kind, Tags, ecs, gone_is_fine, in_order, is_own, spec, text, typed};
+use super::{Actions, Kind, Tags, ecs, gone_is_fine, in_order, is_own, owned, spec, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{
-    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, template};
 
@@ -108,6 +108,15 @@ impl Kind for CapacityProviderKind {
         let names: Vec<String> = wanted.iter().map(|known| known.id.clone()).collect();
         let found = describe(aws, &names).await?;
         Ok(in_order(wanted, found.iter().map(observe).collect()))
+    }
+
+    fn own_id<'a>(&self, given: &'a str) -> &'a str {
+        ecs::name_in(given)
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        let found = listed(aws, None).await?;
+        Ok(owned::of_observed(&aws.scope, found.iter().map(observe)))
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
@@ -215,24 +224,31 @@ impl Kind for CapacityProviderKind {
 async fn describe(aws: &Aws, names: &[String]) -> Result<Vec<EcsCapacityProvider>, CloudError> {
     let mut found = Vec::new();
     for chunk in names.chunks(ecs::PER_CALL) {
-        let mut next = None;
-        loop {
-            let page = aws
-                .calls
-                .read("ecs:DescribeCapacityProviders", || {
-                    aws.ecs
-                        .describe_capacity_providers()
-                        .set_capacity_providers(Some(chunk.to_vec()))
-                        .include(CapacityProviderField::Tags)
-                        .set_next_token(next.clone())
-                        .send()
-                })
-                .await?;
-            next = page.next_token().map(str::to_owned);
-            found.extend(page.capacity_providers.unwrap_or_default());
-            if next.is_none() {
-                break;
-            }
+        found.extend(listed(aws, Some(chunk.to_vec())).await?);
+    }
+    Ok(found)
+}
+
+/// These providers, or all.
+async fn listed(aws: &Aws, names: Option<Vec<String>>) -> Result<Vec<EcsCapacityProvider>, CloudError> {
+    let mut found = Vec::new();
+    let mut next = None;
+    loop {
+        let page = aws
+            .calls
+            .read("ecs:DescribeCapacityProviders", || {
+                aws.ecs
+                    .describe_capacity_providers()
+                    .set_capacity_providers(names.clone())
+                    .include(CapacityProviderField::Tags)
+                    .set_next_token(next.clone())
+                    .send()
+            })
+            .await?;
+        next = page.next_token().map(str::to_owned);
+        found.extend(page.capacity_providers.unwrap_or_default());
+        if next.is_none() {
+            break;
         }
     }
     found.retain(|provider| provider.status() != Some(&CapacityProviderStatus::Inactive));

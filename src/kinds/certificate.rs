@@ -13,11 +13,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Actions, Kind, Tags, create_tags, gone_is_fine, in_order, route53, spec, tag_changes, tags_of, text, typed,
+    Actions, Kind, Tags, create_tags, gone_is_fine, in_order, owned, route53, spec, tag_changes, tags_of, text, typed,
 };
 use crate::aws::Aws;
 use crate::cloud::{
-    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, TOKEN_TAG, UpdateRequest,
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, TOKEN_TAG,
+    UpdateRequest,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Problem, ReplaceOrder};
 
@@ -163,6 +164,11 @@ impl Kind for CertificateKind {
         });
         let found = try_join_all(each).await?.into_iter().flatten().collect();
         Ok(in_order(wanted, found))
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        let arns = listed(aws).await?.into_iter().map(|(arn, _)| arn).collect();
+        owned::claimed_by_one(aws, arns, |arn| async move { tags(aws, &arn).await }).await
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

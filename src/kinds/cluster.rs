@@ -9,10 +9,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Actions, Kind, Tags, ecs, gone_is_fine, in_order, is_own, spec, text, typed};
+use super::{Actions, Kind, Tags, ecs, gone_is_fine, in_order, is_own, owned, spec, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{
-    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem};
 
@@ -112,7 +112,7 @@ impl Kind for ClusterKind {
 
     fn actions(&self) -> Actions {
         Actions {
-            read: &["ecs:DescribeClusters"],
+            read: &["ecs:DescribeClusters", "ecs:ListClusters"],
             create: &["ecs:CreateCluster", "ecs:TagResource", "ecs:DescribeClusters", "iam:CreateServiceLinkedRole"],
             update: &["ecs:UpdateCluster", "ecs:TagResource", "ecs:UntagResource"],
             delete: &["ecs:DeleteCluster"],
@@ -129,6 +129,16 @@ impl Kind for ClusterKind {
             }
         }
         Ok(observed)
+    }
+
+    fn own_id<'a>(&self, given: &'a str) -> &'a str {
+        ecs::name_in(given)
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        let names = ecs::cluster_names(aws).await?;
+        let found = describe(aws, &names).await?;
+        Ok(owned::of_observed(&aws.scope, found.iter().map(observe)))
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

@@ -1,4 +1,8 @@
 //! `cluster_capacity`: which capacity providers a cluster uses.
+//!
+//! AWS keeps one list of them and one default strategy for a cluster, and takes both only whole. A cluster may be
+//! shared, with another stack or with somebody's own hand: what names a provider that the block does not list, and did
+//! not list before, is somebody else's. It is put back with every change, left there by a delete, and never drift.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +12,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Actions, Kind, ecs, gone_is_fine, in_order, spec, text, typed};
+use super::{Actions, Kind, ecs, gone_is_fine, in_order, is_of_scope, spec, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{
-    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Problem, template};
 
@@ -21,14 +25,15 @@ const FARGATE: [&str; 2] = ["FARGATE", "FARGATE_SPOT"];
 /// How many providers a cluster takes ("PutClusterCapacityProviders").
 const MOST_PROVIDERS: usize = 20;
 
-/// Which capacity providers a cluster uses, and which it uses where a service says nothing.
+/// Which capacity providers a cluster uses, and which it uses where a service says nothing. Providers of the cluster
+/// that are not listed are left as they are, with their share of the default.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClusterCapacity {
     /// The cluster, by name.
     #[schemars(extend("x-reference" = "cluster.name"))]
     pub cluster: String,
-    /// All its providers: capacity providers of the stack, `"FARGATE"` and `"FARGATE_SPOT"`.
+    /// Its providers: capacity providers of the stack, `"FARGATE"` and `"FARGATE_SPOT"`.
     #[schemars(extend("x-reference" = "capacity_provider.name"))]
     pub providers: BTreeSet<String>,
     /// How tasks are spread over them where a service says nothing.
@@ -89,39 +94,63 @@ impl Kind for ClusterCapacityKind {
 
     async fn read(&self, aws: &Aws, wanted: &[Known]) -> Result<Vec<Option<Observed>>, CloudError> {
         let names: Vec<String> = wanted.iter().map(|known| known.id.clone()).collect();
-        let mut found: Vec<Observed> = clusters(aws, &names).await?.iter().map(observe).collect();
-        // A cluster without providers has no capacity declared, unless that is what was declared.
-        found.retain(|observed| {
-            let known = wanted.iter().find(|known| known.id == observed.id);
-            is_some(&observed.attributes) || known.is_some_and(|known| !is_some(&known.attributes))
-        });
+        let mut found = Vec::new();
+        for cluster in &clusters(aws, &names).await? {
+            let Some(known) = wanted.iter().find(|known| cluster.cluster_name() == Some(known.id.as_str())) else {
+                continue;
+            };
+            let observed = observe(cluster, &known.attributes);
+            // A cluster without providers has no capacity declared, unless that is what was declared.
+            if is_some(&observed.attributes) || !is_some(&known.attributes) {
+                found.push(observed);
+            }
+        }
         Ok(in_order(wanted, found))
     }
 
+    fn own_id<'a>(&self, given: &'a str) -> &'a str {
+        ecs::name_in(given)
+    }
+
+    async fn owned(&self, _aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        Ok(Vec::new())
+    }
+
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
-        let found = clusters(aws, &[text(&lost.request.attributes, "cluster").to_owned()]).await?;
-        Ok(found.first().map(observe).filter(|observed| is_some(&observed.attributes)))
+        let wanted = &lost.request.attributes;
+        let found = clusters(aws, &[text(wanted, "cluster").to_owned()]).await?;
+        let observed = found.first().map(|cluster| observe(cluster, wanted));
+        Ok(observed.filter(|observed| is_some(&observed.attributes) && observed.attributes == *wanted))
     }
 
     async fn create(&self, aws: &Aws, request: &CreateRequest) -> Result<Created, CloudError> {
         let capacity: ClusterCapacity = typed(&request.attributes)?;
-        put(aws, &capacity.cluster, &capacity).await?;
+        change(aws, &capacity.cluster, &capacity, &capacity).await?;
         let outputs = Attributes::from_iter([("id".into(), json!(capacity.cluster))]);
         Ok(Created { id: capacity.cluster, outputs })
     }
 
     async fn update(&self, aws: &Aws, request: &UpdateRequest) -> Result<(), CloudError> {
-        put(aws, &request.id, &typed(&request.after)?).await
+        let (before, after): (ClusterCapacity, ClusterCapacity) = (typed(&request.before)?, typed(&request.after)?);
+        change(aws, &request.id, &before, &after).await
     }
 
     async fn delete(&self, aws: &Aws, known: &Known) -> Result<(), CloudError> {
-        let found = clusters(aws, std::slice::from_ref(&known.id)).await?;
-        if !found.first().map(observe).is_some_and(|observed| is_some(&observed.attributes)) {
+        let capacity: ClusterCapacity = typed(&known.attributes)?;
+        let fields = [ClusterField::Attachments, ClusterField::Tags];
+        let found = ecs::clusters(aws, std::slice::from_ref(&known.id), &fields).await?;
+        let Some(cluster) = found.first() else { return Ok(()) };
+        let mut ours = capacity.providers;
+        if !is_of_scope(&aws.scope, &ecs::tags(cluster.tags())) {
+            // Whether somebody else's cluster had AWS's own providers before cannot be told; having them costs nothing.
+            ours.retain(|name| !FARGATE.contains(&name.as_str()));
+        }
+        if !cluster.capacity_providers().iter().any(|name| ours.contains(name)) {
             return Ok(());
         }
         let nothing =
             ClusterCapacity { cluster: known.id.clone(), providers: BTreeSet::new(), default: BTreeSet::new() };
-        gone_is_fine(put(aws, &known.id, &nothing).await)
+        gone_is_fine(put(aws, cluster, |name| ours.contains(name), |name| ours.contains(name), &nothing).await)
     }
 
     async fn poll(&self, aws: &Aws, known: &Known, phase: Phase) -> Result<Progress, CloudError> {
@@ -157,11 +186,37 @@ fn reason(cluster: &Cluster) -> String {
     if told.is_empty() { String::new() } else { format!(": {}", told.join(", ")) }
 }
 
+/// Gives a cluster these providers and shares in place of those of `before`.
+async fn change(aws: &Aws, cluster: &str, before: &ClusterCapacity, after: &ClusterCapacity) -> Result<(), CloudError> {
+    let found = clusters(aws, &[cluster.to_owned()]).await?;
+    let Some(found) = found.first() else {
+        let message = format!("there is no cluster `{cluster}`");
+        let (call, code) = ("ecs:PutClusterCapacityProviders", "ClusterNotFoundException");
+        return Err(CloudError::new(ErrorClass::NotFound, call, code, message));
+    };
+    let both = [before, after];
+    let listed = |name: &str| both.iter().any(|capacity| capacity.providers.contains(name));
+    let shared = |name: &str| {
+        let given = both.iter().flat_map(|capacity| &capacity.default).any(|share| share.provider == name);
+        given || (listed(name) && !FARGATE.contains(&name))
+    };
+    put(aws, found, listed, shared, after).await
+}
+
+/// Puts `capacity` in place of what a cluster has of these providers and shares, and everything else back as it is.
 /// Refused with `UpdateInProgressException` while an earlier change is under way, which passes.
-async fn put(aws: &Aws, cluster: &str, capacity: &ClusterCapacity) -> Result<(), CloudError> {
-    let shares = capacity
-        .default
+async fn put(
+    aws: &Aws,
+    cluster: &Cluster,
+    is_our_provider: impl Fn(&str) -> bool,
+    is_our_share: impl Fn(&str) -> bool,
+    capacity: &ClusterCapacity,
+) -> Result<(), CloudError> {
+    let call = "ecs:PutClusterCapacityProviders";
+    let theirs: BTreeSet<Share> = shares(cluster).filter(|share| !is_our_share(&share.provider)).collect();
+    let strategy = theirs
         .iter()
+        .chain(&capacity.default)
         .map(|share| {
             CapacityProviderStrategyItem::builder()
                 .capacity_provider(&share.provider)
@@ -170,31 +225,58 @@ async fn put(aws: &Aws, cluster: &str, capacity: &ClusterCapacity) -> Result<(),
                 .build()
         })
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| CloudError::unexpected("ecs:PutClusterCapacityProviders", error.to_string()))?;
-    let providers: Vec<String> = capacity.providers.iter().cloned().collect();
-    aws.calls
-        .write("ecs:PutClusterCapacityProviders", || {
+        .map_err(|error| CloudError::unexpected(call, error.to_string()))?;
+    let others = cluster.capacity_providers().iter().filter(|name| !is_our_provider(name));
+    let providers: BTreeSet<String> = others.chain(&capacity.providers).cloned().collect();
+    let providers: Vec<String> = providers.into_iter().collect();
+    let name = cluster.cluster_name().unwrap_or_default();
+    let done = aws
+        .calls
+        .write(call, || {
             aws.ecs
                 .put_cluster_capacity_providers()
-                .cluster(cluster)
+                .cluster(name)
                 .set_capacity_providers(Some(providers.clone()))
-                .set_default_capacity_provider_strategy(Some(shares.clone()))
+                .set_default_capacity_provider_strategy(Some(strategy.clone()))
                 .send()
         })
-        .await?;
-    Ok(())
+        .await;
+    match done {
+        Err(error) if error.is(ErrorClass::Refused) && !theirs.is_empty() && !capacity.default.is_empty() => {
+            let names: Vec<&str> = theirs.iter().map(|share| share.provider.as_str()).collect();
+            Err(error.help(format!(
+                "the default strategy of `{name}` names {} besides, which this block does not list: leave `default` out, \
+                 or list them in `providers` and `default` to decide over them",
+                names.join(", ")
+            )))
+        }
+        other => other.map(|_| ()),
+    }
 }
 
-fn observe(cluster: &Cluster) -> Observed {
+/// The cluster's default strategy.
+fn shares(cluster: &Cluster) -> impl Iterator<Item = Share> {
+    cluster.default_capacity_provider_strategy().iter().map(|item| Share {
+        provider: item.capacity_provider().to_owned(),
+        weight: item.weight(),
+        base: item.base(),
+    })
+}
+
+/// What a cluster has of the providers that these attributes list; all of them where they list none. The shares of AWS's
+/// own providers, which many may list, are only seen where the attributes give them some.
+fn observe(cluster: &Cluster, wanted: &Attributes) -> Observed {
     let name = cluster.cluster_name().unwrap_or_default().to_owned();
-    let shares: BTreeSet<Share> = cluster
-        .default_capacity_provider_strategy()
-        .iter()
-        .map(|item| Share { provider: item.capacity_provider().to_owned(), weight: item.weight(), base: item.base() })
-        .collect();
+    let listed = wanted.get("providers").and_then(Value::as_array).filter(|list| !list.is_empty());
+    let is_ours = |name: &str| listed.is_none_or(|list| list.iter().any(|one| one == name));
+    let providers: BTreeSet<&String> = cluster.capacity_providers().iter().filter(|name| is_ours(name)).collect();
+    let given = wanted.get("default").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let is_given = |name: &str| given.iter().any(|share| share.get("provider").is_some_and(|one| one == name));
+    let seen = |name: &str| is_ours(name) && (listed.is_none() || !FARGATE.contains(&name) || is_given(name));
+    let shares: BTreeSet<Share> = shares(cluster).filter(|share| seen(&share.provider)).collect();
     let attributes = Attributes::from_iter([
         ("cluster".into(), json!(name)),
-        ("providers".into(), json!(cluster.capacity_providers().iter().collect::<BTreeSet<_>>())),
+        ("providers".into(), json!(providers)),
         ("default".into(), json!(shares)),
     ]);
     let outputs = Attributes::from_iter([("id".into(), json!(name))]);

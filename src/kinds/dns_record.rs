@@ -16,7 +16,7 @@ use super::route53::{Changes, bare_id, canonical_name, change_of, full_name, rec
 use super::{Actions, Kind, spec, text, typed, untyped};
 use crate::aws::Aws;
 use crate::cloud::{
-    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Problem, template};
 
@@ -225,6 +225,10 @@ impl Kind for DnsRecordKind {
         Ok(out)
     }
 
+    async fn owned(&self, _aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        Ok(Vec::new())
+    }
+
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
         let request = &lost.request;
         let record: DnsRecord = typed(&request.attributes)?;
@@ -235,14 +239,30 @@ impl Kind for DnsRecordKind {
             attributes: request.attributes.clone(),
             outputs: Attributes::new(),
         };
-        Ok(get(aws, &record.zone, &key).await?.map(|record| observe(&record, &known)))
+        let found = get(aws, &record.zone, &key).await?.map(|record| observe(&record, &known));
+        // A record has nothing that tells whose it is: one that says the same is as good as made.
+        Ok(found.filter(|found| found.attributes == request.attributes))
     }
 
     async fn create(&self, aws: &Aws, request: &CreateRequest) -> Result<Created, CloudError> {
         let record: DnsRecord = typed(&request.attributes)?;
         let key = key_of(aws, &record).await?;
         let id = key.id(&record.zone);
-        self.upsert(aws, &id, &key, &record).await?;
+        let change = change_of(ChangeAction::Create, record_set(&key, &record)?)?;
+        match self.changes.submit(aws, &record.zone, change).await {
+            Ok(change) => self.changes.remember(&id, change),
+            Err(error) if error.code == "InvalidChangeBatch" => {
+                let (address, attributes) = (request.address.clone(), request.attributes.clone());
+                let known = Known { address, id: id.clone(), attributes, outputs: Attributes::new() };
+                match get(aws, &record.zone, &key).await?.map(|found| observe(&found, &known)) {
+                    None => return Err(error),
+                    // Made by a call whose answer was lost, or by somebody who wants the same.
+                    Some(found) if found.attributes == request.attributes => {}
+                    Some(_) => return Err(taken(&error, &known)),
+                }
+            }
+            Err(error) => return Err(error),
+        }
         Ok(Created { outputs: outputs(&key), id })
     }
 
@@ -279,6 +299,16 @@ impl DnsRecordKind {
         self.changes.remember(id, change);
         Ok(())
     }
+}
+
+/// The error of a record that stands there already and says something else.
+fn taken(error: &CloudError, known: &Known) -> CloudError {
+    let message = format!("there is a record `{}` already, and it is not what the stack says", known.id);
+    CloudError::new(ErrorClass::Exists, &error.call, &error.code, message).help(format!(
+        "adopt it (`cofferdam import STACK {} {}`), after which a plan shows what would change; or remove it by hand, or \
+         give this one another name",
+        known.address, known.id
+    ))
 }
 
 /// The key of a record that the stack describes; asks for the zone's name, once a zone.

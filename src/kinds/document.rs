@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::graph::{Problem, template};
+use crate::words::nearest;
 
 /// The current version of the policy language ("IAM JSON policy elements: Version").
 pub const POLICY_VERSION: &str = "2012-10-17";
@@ -383,19 +384,12 @@ fn check_keys(
     problems: &mut Vec<Problem>,
 ) {
     for key in object.keys().filter(|key| !known.contains(&key.as_str())) {
-        let help = match closest(key, known) {
+        let help = match nearest(key, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("it may have {}", known.join(", ")),
         };
         problems.push(at.problem(here, format!("{title} has an unknown key `{key}`")).help(help));
     }
-}
-
-/// The known word that is most like this one, if any is.
-fn closest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    let like = |other: &str| strsim::jaro_winkler(&word.to_lowercase(), &other.to_lowercase());
-    let best = known.iter().copied().max_by(|a, b| like(a).total_cmp(&like(b)))?;
-    (like(best) > 0.8).then_some(best)
 }
 
 #[cfg(test)]

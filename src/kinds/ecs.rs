@@ -59,6 +59,11 @@ pub async fn update_tags(aws: &Aws, request: &UpdateRequest) -> Result<(), Cloud
     Ok(())
 }
 
+/// The name of what is named so or by its ARN, `arn:aws:ecs:eu-west-2:123456789012:cluster/NAME`.
+pub fn name_in(given: &str) -> &str {
+    if given.starts_with("arn:") { given.rsplit('/').next().unwrap_or(given) } else { given }
+}
+
 /// The ARN that a resource will have, where account and name are known.
 pub fn predict_arn(kind: &str, attributes: &Attributes, scope: &Scope) -> Attributes {
     let (Some(account), Some(name)) = (&scope.account, attributes.get("name")) else { return Attributes::new() };
@@ -106,4 +111,23 @@ pub async fn clusters(aws: &Aws, names: &[String], include: &[ClusterField]) -> 
     }
     found.retain(|cluster| cluster.status() != Some("INACTIVE"));
     Ok(found)
+}
+
+/// The names of all clusters.
+///
+/// # Errors
+/// Of `ListClusters`.
+pub async fn cluster_names(aws: &Aws) -> Result<Vec<String>, CloudError> {
+    let mut names = Vec::new();
+    let mut next: Option<String> = None;
+    loop {
+        let call = || aws.ecs.list_clusters().set_next_token(next.clone()).send();
+        let page = aws.calls.read("ecs:ListClusters", call).await?;
+        // The last part of the ARN.
+        names.extend(page.cluster_arns().iter().filter_map(|arn| arn.rsplit('/').next()).map(str::to_owned));
+        next = page.next_token.filter(|token| !token.is_empty());
+        if next.is_none() {
+            return Ok(names);
+        }
+    }
 }

@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::cluster_capacity::Share;
-use super::{Actions, Kind, Tags, ecs, gone_is_fine, in_order, is_own, spec, text, typed};
+use super::{Actions, Kind, Tags, ecs, gone_is_fine, in_order, is_own, owned, spec, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{
-    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder, Scope, template};
 
@@ -347,7 +347,13 @@ impl Kind for EcsServiceKind {
 
     fn actions(&self) -> Actions {
         Actions {
-            read: &["ecs:DescribeServices", "ecs:ListTasks", "ecs:DescribeTasks"],
+            read: &[
+                "ecs:DescribeServices",
+                "ecs:ListTasks",
+                "ecs:DescribeTasks",
+                "ecs:ListClusters",
+                "ecs:ListServices",
+            ],
             create: &["ecs:CreateService", "ecs:TagResource", "iam:CreateServiceLinkedRole", "iam:PassRole"],
             update: &["ecs:UpdateService", "ecs:TagResource", "ecs:UntagResource", "iam:PassRole"],
             delete: &["ecs:UpdateService", "ecs:DeleteService"],
@@ -370,6 +376,17 @@ impl Kind for EcsServiceKind {
             }
         }
         Ok(observed)
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        let mut found = Vec::new();
+        for cluster in ecs::cluster_names(aws).await? {
+            let arns = listed(aws, &cluster).await?;
+            found.extend(
+                describe(aws, &cluster, &arns).await?.iter().filter(|one| is_active(one)).map(observe::observe),
+            );
+        }
+        Ok(owned::of_observed(&aws.scope, found.into_iter()))
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
@@ -452,6 +469,24 @@ fn cluster_of(arn: &str) -> &str {
 
 fn is_active(service: &Service) -> bool {
     service.status() == Some("ACTIVE")
+}
+
+/// The services of one cluster, by ARN.
+async fn listed(aws: &Aws, cluster: &str) -> Result<Vec<String>, CloudError> {
+    let mut found = Vec::new();
+    let mut next: Option<String> = None;
+    loop {
+        let call = || aws.ecs.list_services().cluster(cluster).max_results(100).set_next_token(next.clone()).send();
+        let page = match aws.calls.read("ecs:ListServices", call).await {
+            Err(error) if error.is(ErrorClass::NotFound) => return Ok(found),
+            page => page?,
+        };
+        found.extend(page.service_arns.unwrap_or_default());
+        next = page.next_token.filter(|token| !token.is_empty());
+        if next.is_none() {
+            return Ok(found);
+        }
+    }
 }
 
 /// Services of one cluster, as many a call as the API takes; those that are drained or being drained among them.

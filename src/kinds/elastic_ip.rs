@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Actions, Kind, Tags, ec2, gone_is_fine, in_order, spec, typed};
+use super::{Actions, Kind, Tags, ec2, gone_is_fine, in_order, owned, spec, typed};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, KindSpec};
 
 /// What the API calls the pool of AWS's own addresses ("Address").
@@ -37,7 +37,7 @@ impl Kind for ElasticIpKind {
 
     fn actions(&self) -> Actions {
         Actions {
-            read: &["ec2:DescribeAddresses"],
+            read: &["ec2:DescribeAddresses", "ec2:DescribeTags"],
             create: &["ec2:AllocateAddress", "ec2:CreateTags"],
             update: &["ec2:CreateTags", "ec2:DeleteTags"],
             delete: &["ec2:ReleaseAddress"],
@@ -50,6 +50,10 @@ impl Kind for ElasticIpKind {
             found.extend(describe(aws, filter).await?.iter().map(observe));
         }
         Ok(in_order(wanted, found))
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        owned::of_ec2(aws, "eipalloc-").await
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

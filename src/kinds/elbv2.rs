@@ -7,9 +7,9 @@ use aws_sdk_elasticloadbalancingv2::types::Tag;
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 
-use super::{Tags, create_tags, tag_changes};
+use super::{Tags, create_tags, owned, tag_changes};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, ErrorClass, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, ErrorClass, Owned, UpdateRequest};
 use crate::graph::{Attributes, Problem, template};
 
 /// How many resources one call describes or tells the tags of ("DescribeTags").
@@ -57,6 +57,79 @@ pub async fn tags(aws: &Aws, arns: &[String]) -> Result<HashMap<String, Value>, 
         }
     }
     Ok(found)
+}
+
+/// The tags of everything there is, by ARN.
+struct AllTags(HashMap<String, Tags>);
+
+/// What of one of its types of resource (`"listener"`, as ARNs name them) carries the tags of the stack that is worked on.
+/// Everything there is comes at once, for all types: the listeners of each load balancer, the rules of each listener, the
+/// tags of twenty a call.
+///
+/// # Errors
+/// Of the calls.
+pub async fn owned(aws: &Aws, of_type: &str) -> Result<Vec<Owned>, CloudError> {
+    let all = aws
+        .once(|| async {
+            let mut arns = balancers(aws).await?;
+            let listeners = try_join_all(arns.iter().map(|arn| listeners(aws, arn))).await?.concat();
+            let rules = try_join_all(listeners.iter().map(|arn| rules(aws, arn))).await?.concat();
+            arns.extend(listeners.into_iter().chain(rules).chain(groups(aws).await?));
+            let told = by_arn(&arns, |some| async move {
+                let call = || aws.elb.describe_tags().set_resource_arns(Some(some.clone())).send();
+                let answer = aws.calls.read("elasticloadbalancing:DescribeTags", call).await?;
+                Ok(answer.tag_descriptions.unwrap_or_default())
+            });
+            let tags = told.await?.into_iter().map(|one| {
+                let tags = one.tags().iter().filter_map(|tag| Some((tag.key()?, tag.value()?)));
+                let tags = tags.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+                (one.resource_arn.unwrap_or_default(), tags)
+            });
+            Ok(AllTags(tags.collect()))
+        })
+        .await?;
+    let is_of_type = |arn: &str| arn.split([':', '/']).nth(5) == Some(of_type);
+    let some = all.0.iter().filter(|(arn, _)| is_of_type(arn));
+    Ok(some.filter_map(|(arn, tags)| owned::claimed(&aws.scope, arn, tags)).collect())
+}
+
+/// Everything that a paged call lists, by ARN; of what went meanwhile, nothing.
+macro_rules! arns {
+    ($aws:expr, $action:literal, $field:ident, $arn:ident, $call:expr) => {{
+        let mut found = Vec::new();
+        let mut next: Option<String> = None;
+        loop {
+            let page = match $aws.calls.read($action, || $call.set_marker(next.clone()).send()).await {
+                Err(error) if error.is(ErrorClass::NotFound) => return Ok(found),
+                page => page?,
+            };
+            found.extend(page.$field.unwrap_or_default().into_iter().filter_map(|one| one.$arn));
+            next = page.next_marker.filter(|marker| !marker.is_empty());
+            if next.is_none() {
+                return Ok(found);
+            }
+        }
+    }};
+}
+
+async fn balancers(aws: &Aws) -> Result<Vec<String>, CloudError> {
+    let call = || aws.elb.describe_load_balancers();
+    arns!(aws, "elasticloadbalancing:DescribeLoadBalancers", load_balancers, load_balancer_arn, call())
+}
+
+async fn groups(aws: &Aws) -> Result<Vec<String>, CloudError> {
+    let call = || aws.elb.describe_target_groups();
+    arns!(aws, "elasticloadbalancing:DescribeTargetGroups", target_groups, target_group_arn, call())
+}
+
+async fn listeners(aws: &Aws, balancer: &str) -> Result<Vec<String>, CloudError> {
+    let call = || aws.elb.describe_listeners().load_balancer_arn(balancer);
+    arns!(aws, "elasticloadbalancing:DescribeListeners", listeners, listener_arn, call())
+}
+
+async fn rules(aws: &Aws, listener: &str) -> Result<Vec<String>, CloudError> {
+    let call = || aws.elb.describe_rules().listener_arn(listener);
+    arns!(aws, "elasticloadbalancing:DescribeRules", rules, rule_arn, call())
 }
 
 /// Applies the tag part of an update; the id is the ARN.

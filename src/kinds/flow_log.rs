@@ -8,9 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Actions, Kind, Tags, canonical, ec2, gone_is_fine, in_order, spec, text, typed, untyped};
+use super::{Actions, Kind, Tags, canonical, ec2, gone_is_fine, in_order, owned, spec, text, typed, untyped};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Problem, template};
 
 /// The fields of a record where no format is given ("Flow log records", the default format, version 2).
@@ -115,7 +115,7 @@ impl Kind for FlowLogKind {
 
     fn actions(&self) -> Actions {
         Actions {
-            read: &["ec2:DescribeFlowLogs"],
+            read: &["ec2:DescribeFlowLogs", "ec2:DescribeTags"],
             // For a bucket the log delivery is made on the caller's behalf ("Publish flow logs to Amazon S3").
             create: &["ec2:CreateFlowLogs", "ec2:CreateTags", "iam:PassRole", "logs:CreateLogDelivery"],
             update: &["ec2:CreateTags", "ec2:DeleteTags"],
@@ -129,6 +129,10 @@ impl Kind for FlowLogKind {
             found.extend(describe(aws, filter).await?.iter().map(|log| observe(aws, log)));
         }
         Ok(in_order(wanted, found))
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        owned::of_ec2(aws, "fl-").await
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::route53::{Changes, bare_id, canonical_name, own_records, remove_records, zone};
-use super::{Actions, Kind, Tags, spec, tag_changes, tags_of, typed, untyped};
+use super::{Actions, Kind, Tags, owned, spec, tag_changes, tags_of, typed, untyped};
 use crate::aws::Aws;
 use crate::cloud::{
-    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Problem, Scope, template};
 
@@ -104,6 +104,8 @@ impl Kind for HostedZoneKind {
             outputs: &["arn", "zone_id", "name_servers"],
             write_only: &["force_destroy"],
             identity: Identity::ClientToken,
+            // "ChangeTagsForResource": a hosted zone takes 10.
+            most_tags: 10,
             canonical,
             check,
             typical_seconds: 40,
@@ -118,6 +120,7 @@ impl Kind for HostedZoneKind {
                 "route53:GetHostedZone",
                 "route53:ListTagsForResource",
                 "route53:ListTagsForResources",
+                "route53:ListHostedZones",
                 "route53:ListHostedZonesByName",
                 "route53:GetChange",
             ],
@@ -161,6 +164,23 @@ impl Kind for HostedZoneKind {
                 Some(observed)
             })
             .collect())
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        let mut ids = Vec::new();
+        let mut marker: Option<String> = None;
+        loop {
+            let call = || aws.route53.list_hosted_zones().set_marker(marker.clone()).send();
+            let page = aws.calls.read("route53:ListHostedZones", call).await?;
+            ids.extend(page.hosted_zones.iter().map(|zone| bare_id(&zone.id).to_owned()));
+            marker = page.next_marker.filter(|_| page.is_truncated);
+            if marker.is_none() {
+                break;
+            }
+        }
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let tags = tags(aws, &ids).await?;
+        Ok(tags.iter().filter_map(|(id, tags)| owned::claimed(&aws.scope, id, tags)).collect())
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
@@ -357,14 +377,14 @@ fn observe(aws: &Aws, found: &GetHostedZoneOutput) -> Option<Observed> {
 }
 
 /// The tags of zones, for ten a call ("ListTagsForResources"); one alone, and where that call is not to be had (some
-/// emulators), one by one.
+/// emulators) or one of the zones is gone, one by one. A zone that is gone has none.
 async fn tags(aws: &Aws, ids: &[&str]) -> Result<Vec<(String, Tags)>, CloudError> {
     let mut out = Vec::with_capacity(ids.len());
     for chunk in ids.chunks(10) {
         let sets = match chunk {
             [one] => vec![tags_of_one(aws, one).await?],
             several => match tags_of_several(aws, several).await {
-                Err(error) if error.is(ErrorClass::Refused) => {
+                Err(error) if matches!(error.class, ErrorClass::Refused | ErrorClass::NotFound) => {
                     let each = several.iter().map(|id| tags_of_one(aws, id));
                     futures_util::future::try_join_all(each).await?
                 }
@@ -382,8 +402,11 @@ async fn tags(aws: &Aws, ids: &[&str]) -> Result<Vec<(String, Tags)>, CloudError
 async fn tags_of_one(aws: &Aws, id: &str) -> Result<ResourceTagSet, CloudError> {
     let call =
         || aws.route53.list_tags_for_resource().resource_type(TagResourceType::Hostedzone).resource_id(id).send();
-    let answer = aws.calls.read("route53:ListTagsForResource", call).await?;
-    let tags = answer.resource_tag_set.and_then(|set| set.tags);
+    let tags = match aws.calls.read("route53:ListTagsForResource", call).await {
+        Ok(answer) => answer.resource_tag_set.and_then(|set| set.tags),
+        Err(error) if error.is(ErrorClass::NotFound) => None,
+        Err(error) => return Err(error),
+    };
     Ok(ResourceTagSet::builder().resource_id(id).set_tags(tags).build())
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_iam::types::{EntityType, InstanceProfile, ManagedPolicyDetail, Role, RoleDetail, Tag};
+use aws_sdk_iam::types::{EntityType, ManagedPolicyDetail, Role, RoleDetail, Tag};
 use serde_json::{Value, json};
 
 use super::document::PolicyDocument;
@@ -12,7 +12,7 @@ use crate::cloud::{CloudError, ErrorClass};
 use crate::graph::{Attributes, Problem, Scope, template};
 
 /// How many entries one page of a listing may hold ("MaxItems": 1000).
-const PAGE: i32 = 1000;
+pub const PAGE: i32 = 1000;
 
 /// Follows the pages of an IAM listing and collects what `$items` takes from each.
 macro_rules! pages {
@@ -35,8 +35,6 @@ pub(super) use pages;
 pub struct Roles {
     details: HashMap<String, RoleDetail>,
     listed: HashMap<String, Role>,
-    /// By name of the profile: the role in it, and which of the role's profiles it is.
-    profiles: HashMap<String, (String, usize)>,
 }
 
 impl Roles {
@@ -45,11 +43,9 @@ impl Roles {
         self.details.get(name).map(|details| (details, self.listed.get(name)))
     }
 
-    /// An instance profile that holds a role, and that role's name.
-    pub fn profile(&self, name: &str) -> Option<(&InstanceProfile, &str)> {
-        let (role, at) = self.profiles.get(name)?;
-        let role = self.details.get(role)?;
-        Some((role.instance_profile_list().get(*at)?, role.role_name()?))
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &RoleDetail> {
+        self.details.values()
     }
 }
 
@@ -67,15 +63,7 @@ pub async fn roles(aws: &Aws) -> Result<std::sync::Arc<Roles>, CloudError> {
         let listed =
             async { Ok(pages!(aws, "iam:ListRoles", page => page.roles, aws.iam.list_roles().max_items(PAGE))) };
         let (details, listed) = tokio::try_join!(details, listed)?;
-        let mut profiles = HashMap::new();
-        for role in &details {
-            for (at, profile) in role.instance_profile_list().iter().enumerate() {
-                let role = role.role_name().unwrap_or_default().to_owned();
-                profiles.insert(profile.instance_profile_name.clone(), (role, at));
-            }
-        }
         Ok::<_, CloudError>(Roles {
-            profiles,
             details: details.into_iter().filter_map(|r| Some((r.role_name()?.to_owned(), r))).collect(),
             listed: listed.into_iter().map(|r| (r.role_name.clone(), r)).collect(),
         })
@@ -87,6 +75,11 @@ pub async fn roles(aws: &Aws) -> Result<std::sync::Arc<Roles>, CloudError> {
 pub struct Policies(HashMap<String, ManagedPolicyDetail>);
 
 impl Policies {
+    /// The ARNs of all of them.
+    pub fn arns(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+
     /// A policy by its ARN.
     pub fn get(&self, arn: &str) -> Option<&ManagedPolicyDetail> {
         self.0.get(arn)

@@ -6,13 +6,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Actions, Kind, Tags, create_tags, gone_is_fine, iam, is_owned, spec, taken, typed};
+use super::{Actions, Kind, Tags, create_tags, gone_is_fine, iam, is_owned, owned, spec, taken, typed};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Naming, ReplaceOrder};
 
-/// An instance profile: hands a role to EC2 instances. Its tags are set, and not read again: IAM returns them for one
-/// profile a call only.
+/// An instance profile: hands a role to EC2 instances.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InstanceProfile {
@@ -56,7 +55,12 @@ impl Kind for InstanceProfileKind {
 
     fn actions(&self) -> Actions {
         Actions {
-            read: &["iam:GetAccountAuthorizationDetails", "iam:ListRoles", "iam:GetInstanceProfile"],
+            read: &[
+                "iam:GetAccountAuthorizationDetails",
+                "iam:ListRoles",
+                "iam:GetInstanceProfile",
+                "iam:ListInstanceProfiles",
+            ],
             create: &[
                 "iam:CreateInstanceProfile",
                 "iam:TagInstanceProfile",
@@ -77,24 +81,26 @@ impl Kind for InstanceProfileKind {
         }
     }
 
-    /// Profiles come with the roles in them; only one that has lost its role, or is gone, is asked for by itself.
+    /// No listing holds the tags of profiles: one read each.
     async fn read(&self, aws: &Aws, wanted: &[Known]) -> Result<Vec<Option<Observed>>, CloudError> {
-        let roles = iam::roles(aws).await?;
-        let mut found = Vec::with_capacity(wanted.len());
-        for known in wanted {
-            let profile = roles.profile(&known.id);
-            found.push(match profile {
-                Some((profile, role)) => Some(observe(profile, Some(role))),
-                None => get(aws, &known.id).await?.map(|profile| observe_alone(&profile)),
-            });
-        }
-        Ok(found)
+        let each = futures_util::future::try_join_all(wanted.iter().map(|known| get(aws, &known.id))).await?;
+        Ok(each.into_iter().map(|found| found.as_ref().map(observe)).collect())
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        let listed = iam::pages!(aws, "iam:ListInstanceProfiles", page => page.instance_profiles,
+            aws.iam.list_instance_profiles().max_items(iam::PAGE));
+        let names = listed.into_iter().map(|profile| profile.instance_profile_name).collect();
+        owned::claimed_by_one(aws, names, |name| async move {
+            Ok(get(aws, &name).await?.map(|profile| iam::tags(profile.tags())).unwrap_or_default())
+        })
+        .await
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
         let profile: InstanceProfile = typed(&lost.request.attributes)?;
         let found = get(aws, &profile.name).await?;
-        Ok(found.filter(|found| is_ours(found, &profile, &lost.request)).map(|found| observe_alone(&found)))
+        Ok(found.filter(|found| is_ours(found, &profile, &lost.request)).map(|found| observe(&found)))
     }
 
     async fn create(&self, aws: &Aws, request: &CreateRequest) -> Result<Created, CloudError> {
@@ -168,20 +174,14 @@ fn outputs(profile: &IamProfile) -> Attributes {
 }
 
 /// What a role's details say of a profile. Without a role the attribute reads null, which is drift.
-fn observe(profile: &IamProfile, role: Option<&str>) -> Observed {
+fn observe(profile: &IamProfile) -> Observed {
     let attributes = Attributes::from_iter([
         ("name".to_owned(), json!(profile.instance_profile_name)),
         ("path".to_owned(), json!(profile.path)),
-        ("role".to_owned(), json!(role)),
+        ("role".to_owned(), json!(profile.roles().first().map(|role| role.role_name.as_str()))),
+        ("tags".to_owned(), json!(iam::tags(profile.tags()))),
     ]);
     Observed { id: profile.instance_profile_name.clone(), attributes, outputs: outputs(profile) }
-}
-
-/// What `GetInstanceProfile` says: tags as well.
-fn observe_alone(profile: &IamProfile) -> Observed {
-    let mut observed = observe(profile, profile.roles().first().map(|role| role.role_name.as_str()));
-    observed.attributes.insert("tags".into(), json!(iam::tags(profile.tags())));
-    observed
 }
 
 async fn get(aws: &Aws, name: &str) -> Result<Option<IamProfile>, CloudError> {

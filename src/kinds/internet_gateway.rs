@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Actions, Kind, Tags, ec2, gone_is_fine, in_order, spec, typed};
+use super::{Actions, Kind, Tags, ec2, gone_is_fine, in_order, owned, spec, typed};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, KindSpec};
 
 /// The way between a VPC and the internet.
@@ -35,7 +35,7 @@ impl Kind for InternetGatewayKind {
 
     fn actions(&self) -> Actions {
         Actions {
-            read: &["ec2:DescribeInternetGateways"],
+            read: &["ec2:DescribeInternetGateways", "ec2:DescribeTags"],
             create: &[
                 "ec2:CreateInternetGateway",
                 "ec2:CreateTags",
@@ -65,6 +65,10 @@ impl Kind for InternetGatewayKind {
             found.extend(describe(aws, filter).await?.iter().map(observe));
         }
         Ok(in_order(wanted, found))
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        owned::of_ec2(aws, "igw-").await
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

@@ -9,9 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Actions, Kind, Tags, canonical, ec2, gone_is_fine, in_order, spec, text, typed, untyped};
+use super::{Actions, Kind, Tags, canonical, ec2, gone_is_fine, in_order, owned, spec, text, typed, untyped};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, KindSpec, Naming, Problem, ReplaceOrder, template};
 
 /// The longest name ("ImportKeyPair").
@@ -68,7 +68,7 @@ impl Kind for KeyPairKind {
 
     fn actions(&self) -> Actions {
         Actions {
-            read: &["ec2:DescribeKeyPairs"],
+            read: &["ec2:DescribeKeyPairs", "ec2:DescribeTags"],
             create: &["ec2:ImportKeyPair", "ec2:CreateTags"],
             update: &["ec2:CreateTags", "ec2:DeleteTags"],
             delete: &["ec2:DescribeKeyPairs", "ec2:DeleteKeyPair"],
@@ -81,6 +81,10 @@ impl Kind for KeyPairKind {
             found.extend(describe(aws, filter).await?.iter().map(observe));
         }
         Ok(in_order(wanted, found))
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        owned::of_ec2(aws, "key-").await
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

@@ -12,10 +12,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Actions, Kind, Tags, ec2, gone_is_fine, in_order, spec, tags_of, text, typed};
+use super::{
+    Actions, Kind, Tags, ec2, gone_is_fine, in_order, owned, spec, tags_of, text, typed, what_is_missing_is_unset,
+};
 use crate::aws::Aws;
 use crate::cloud::{
-    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
 };
 use crate::graph::{Attributes, KindSpec, Naming, ReplaceOrder};
 
@@ -229,15 +231,30 @@ impl Kind for LaunchTemplateKind {
         for filter in ec2::id_filters("launch-template-name", names) {
             templates.extend(describe(aws, By::Filter(filter)).await?);
         }
-        for known in nameless {
+        // An import knows the name that the stack gives, which need not be the template's own.
+        let id_of = |template: &Ec2LaunchTemplate| template.launch_template_id().map(str::to_owned);
+        let found: BTreeSet<String> = templates.iter().filter_map(id_of).collect();
+        let misnamed = named.into_iter().filter(|known| !found.contains(&known.id));
+        for known in nameless.into_iter().chain(misnamed) {
             match describe(aws, By::Id(&known.id)).await {
                 Err(error) if error.is(ErrorClass::NotFound) => {}
                 found => templates.extend(found?),
             }
         }
         let mut observed = in_order(wanted, observe(aws, &templates).await?);
+        for (known, observed) in wanted.iter().zip(&mut observed) {
+            // Without data nothing is known of what it holds.
+            let Some(observed) = observed.as_mut().filter(|seen| seen.attributes.contains_key("volumes")) else {
+                continue;
+            };
+            what_is_missing_is_unset(&mut observed.attributes, &known.attributes, &data::unset());
+        }
         look_at_tags_again(aws, wanted, &mut observed).await?;
         Ok(observed)
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        owned::of_ec2(aws, "lt-").await
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

@@ -13,7 +13,9 @@ use super::routing::Action;
 use super::target_group::Protocol;
 use super::{Actions, Kind, Tags, gone_is_fine, in_order, spec, tags_of, text, typed};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, TOKEN_TAG, UpdateRequest};
+use crate::cloud::{
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, TOKEN_TAG, UpdateRequest,
+};
 use crate::graph::{Attributes, KindSpec, Problem};
 
 /// A port on which a load balancer takes requests in, and what it does with those that follow no rule.
@@ -131,6 +133,9 @@ impl Kind for ListenerKind {
                 "elasticloadbalancing:DescribeListeners",
                 "elasticloadbalancing:DescribeListenerCertificates",
                 "elasticloadbalancing:DescribeTags",
+                "elasticloadbalancing:DescribeLoadBalancers",
+                "elasticloadbalancing:DescribeRules",
+                "elasticloadbalancing:DescribeTargetGroups",
             ],
             create: &[
                 "elasticloadbalancing:CreateListener",
@@ -162,6 +167,10 @@ impl Kind for ListenerKind {
             }
         }
         Ok(observed)
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        elbv2::owned(aws, "listener").await
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

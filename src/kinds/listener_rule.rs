@@ -16,7 +16,9 @@ use super::elbv2;
 use super::routing::Action;
 use super::{Actions, Kind, Tags, gone_is_fine, in_order, spec, tags_of, text, typed};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, TOKEN_TAG, UpdateRequest};
+use crate::cloud::{
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, TOKEN_TAG, UpdateRequest,
+};
 use crate::graph::{Attributes, KindSpec, Problem};
 
 /// Which requests a listener sends elsewhere than its default. A request follows the first rule whose conditions it
@@ -156,7 +158,13 @@ impl Kind for ListenerRuleKind {
 
     fn actions(&self) -> Actions {
         Actions {
-            read: &["elasticloadbalancing:DescribeRules", "elasticloadbalancing:DescribeTags"],
+            read: &[
+                "elasticloadbalancing:DescribeRules",
+                "elasticloadbalancing:DescribeTags",
+                "elasticloadbalancing:DescribeLoadBalancers",
+                "elasticloadbalancing:DescribeListeners",
+                "elasticloadbalancing:DescribeTargetGroups",
+            ],
             create: &["elasticloadbalancing:CreateRule", "elasticloadbalancing:AddTags"],
             update: &[
                 "elasticloadbalancing:ModifyRule",
@@ -172,6 +180,10 @@ impl Kind for ListenerRuleKind {
         let arns: Vec<String> = wanted.iter().map(|known| known.id.clone()).collect();
         let found = elbv2::by_arn(&arns, |some| by_arns(aws, some)).await?;
         Ok(in_order(wanted, observe(aws, &found).await?))
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        elbv2::owned(aws, "listener-rule").await
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

@@ -16,7 +16,7 @@ use super::elbv2::{self, Settings, changed_settings};
 use super::{Actions, Kind, Tags, gone_is_fine, in_order, is_own, spec, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{
-    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder};
 
@@ -203,6 +203,9 @@ impl Kind for LoadBalancerKind {
                 "elasticloadbalancing:DescribeLoadBalancers",
                 "elasticloadbalancing:DescribeLoadBalancerAttributes",
                 "elasticloadbalancing:DescribeTags",
+                "elasticloadbalancing:DescribeListeners",
+                "elasticloadbalancing:DescribeRules",
+                "elasticloadbalancing:DescribeTargetGroups",
             ],
             create: &[
                 "elasticloadbalancing:CreateLoadBalancer",
@@ -226,6 +229,10 @@ impl Kind for LoadBalancerKind {
         let arns: Vec<String> = wanted.iter().map(|known| known.id.clone()).collect();
         let found = elbv2::by_arn(&arns, |some| describe(aws, By::Arns(some))).await?;
         Ok(in_order(wanted, observe(aws, &found).await?))
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        elbv2::owned(aws, "loadbalancer").await
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

@@ -8,12 +8,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Actions, Kind, Tags, create_tags, gone_is_fine, in_order, is_owned, spec, tag_changes, text, typed};
+use super::{
+    Actions, Kind, Tags, create_tags, gone_is_fine, in_order, is_owned, owned, spec, tag_changes, text, typed,
+};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder, Scope, template};
 
-/// A log group of CloudWatch Logs. Its tags are set, and not read again: they are returned for one group a call only.
+/// A log group of CloudWatch Logs.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LogGroup {
@@ -145,7 +147,22 @@ impl Kind for LogGroupKind {
                 }
             }
         }
+        // Tags have no batch form: one read each.
+        let tags = found.iter().map(|group| tags(aws, text(&group.outputs, "arn")));
+        let tags = futures_util::future::try_join_all(tags).await?;
+        for (group, tags) in found.iter_mut().zip(tags) {
+            group.attributes.extend(tags.map(|tags| ("tags".to_owned(), json!(tags))));
+        }
         Ok(in_order(wanted, found))
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        let names = describe(aws, "").await?.into_iter().filter_map(|group| group.log_group_name).collect();
+        owned::claimed_by_one(aws, names, |name| async move {
+            let outputs = outputs(&aws.scope, &name);
+            Ok(tags(aws, text(&outputs, "arn")).await?.unwrap_or_default())
+        })
+        .await
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
@@ -154,10 +171,7 @@ impl Kind for LogGroupKind {
         let groups = describe(aws, name).await?;
         let Some(group) = groups.iter().find(|group| group.log_group_name() == Some(name)) else { return Ok(None) };
         let mut observed = observe(&aws.scope, group, wanted);
-        let arn = text(&observed.outputs, "arn").to_owned();
-        let call = || aws.logs.list_tags_for_resource().resource_arn(&arn).send();
-        let tags: Tags =
-            aws.calls.read("logs:ListTagsForResource", call).await?.tags.unwrap_or_default().into_iter().collect();
+        let tags = tags(aws, text(&observed.outputs, "arn")).await?.unwrap_or_default();
         let class = observed.attributes.get("class");
         let ours = is_owned(wanted, &tags) && class.is_none_or(|class| wanted.get("class") == Some(class));
         observed.attributes.insert("tags".into(), json!(tags));
@@ -255,6 +269,17 @@ fn observe(scope: &Scope, group: &Group, last: &Attributes) -> Observed {
     Observed { id: name.to_owned(), attributes, outputs: outputs(scope, name) }
 }
 
+/// A group's tags; `None` where it went meanwhile.
+async fn tags(aws: &Aws, arn: &str) -> Result<Option<Tags>, CloudError> {
+    let call = || aws.logs.list_tags_for_resource().resource_arn(arn).send();
+    match aws.calls.read("logs:ListTagsForResource", call).await {
+        Ok(answer) => Ok(Some(answer.tags.unwrap_or_default().into_iter().collect())),
+        Err(error) if error.is(ErrorClass::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The groups whose names begin with this; nothing stands for all.
 async fn describe(aws: &Aws, prefix: &str) -> Result<Vec<Group>, CloudError> {
     let mut groups = Vec::new();
     let mut next = None;
@@ -263,7 +288,8 @@ async fn describe(aws: &Aws, prefix: &str) -> Result<Vec<Group>, CloudError> {
             .calls
             .read("logs:DescribeLogGroups", || {
                 // 50 is the most that a page holds.
-                let call = aws.logs.describe_log_groups().log_group_name_prefix(prefix).limit(50);
+                let prefix = (!prefix.is_empty()).then(|| prefix.to_owned());
+                let call = aws.logs.describe_log_groups().set_log_group_name_prefix(prefix).limit(50);
                 call.set_next_token(next.clone()).send()
             })
             .await?;

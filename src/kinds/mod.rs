@@ -22,6 +22,7 @@ mod file_system;
 mod flow_log;
 mod hosted_zone;
 pub mod iam;
+pub mod identity;
 mod instance_profile;
 mod internet_gateway;
 mod key_pair;
@@ -33,6 +34,8 @@ mod log_group;
 mod mount_target;
 mod namespace;
 mod nat_gateway;
+pub mod owned;
+mod parameter;
 mod policy;
 mod repository;
 mod role;
@@ -64,10 +67,12 @@ use serde_json::Value;
 
 use crate::aws::Aws;
 use crate::cloud::{
-    ADDRESS_TAG, Cloud, CloudError, CreateRequest, Created, ENV_TAG, Known, Lost, Observed, Phase, Progress,
+    ADDRESS_TAG, Cloud, CloudError, CreateRequest, Created, ENV_TAG, Known, Lost, Observed, Owned, Phase, Progress,
     REGION_TAG, STACK_TAG, TOKEN_TAG, UpdateRequest, VISIBILITY,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Problem, ReplaceOrder, Scope};
+
+pub use vpc_endpoint::GATEWAY_SERVICES;
 
 /// Tags by key.
 pub type Tags = BTreeMap<String, String>;
@@ -89,7 +94,7 @@ pub trait Kind: Send + Sync {
     /// See [`Cloud::look_up`]; by id alone this is [`Kind::read`].
     async fn look_up(&self, aws: &Aws, id: Option<&str>, attributes: &Attributes) -> Result<Observed, CloudError> {
         let name = self.spec().name;
-        let Some(id) = id else {
+        let Some(id) = id.map(|id| self.own_id(id)) else {
             return Err(CloudError::unexpected(name, format!("a {name} is not looked up by its attributes")));
         };
         let address = crate::graph::Address::new(name, "existing");
@@ -105,6 +110,14 @@ pub trait Kind: Send + Sync {
             .help("check the id, the region and the account")
         })
     }
+
+    /// The id by which the kind knows a resource that a user may also name in another way, such as by its ARN.
+    fn own_id<'a>(&self, given: &'a str) -> &'a str {
+        given
+    }
+    /// See [`Cloud::owned`]. What lists with tags is asked for all at once; [`owned`] has what kinds share. A kind without
+    /// tags has nothing to list: `recover` finds its resources by their attributes, through [`Kind::find`].
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError>;
 
     /// See [`Cloud::find`].
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError>;
@@ -171,6 +184,7 @@ fn all() -> Vec<Box<dyn Kind>> {
         Box::new(mount_target::MountTargetKind),
         Box::new(namespace::NamespaceKind),
         Box::new(nat_gateway::NatGatewayKind),
+        Box::new(parameter::ParameterKind),
         Box::new(policy::PolicyKind),
         Box::new(repository::RepositoryKind),
         Box::new(role::RoleKind),
@@ -243,6 +257,11 @@ impl AwsCloud {
         Self { aws, registry: Registry::new() }
     }
 
+    /// Takes the stack's secrets, for the calls that send their values.
+    pub fn keep(&mut self, secrets: std::sync::Arc<crate::secret::Secrets>) {
+        self.aws = self.aws.clone().with_secrets(secrets);
+    }
+
     /// The clients.
     pub fn aws(&self) -> &Aws {
         &self.aws
@@ -272,6 +291,19 @@ impl Cloud for AwsCloud {
 
     fn visibility(&self) -> Duration {
         if self.aws.emulated { Duration::ZERO } else { VISIBILITY }
+    }
+
+    fn kinds(&self) -> Vec<&str> {
+        self.registry.specs().into_iter().map(|spec| spec.name).collect()
+    }
+
+    async fn owned(&self, kind: &str) -> Result<Vec<Owned>, CloudError> {
+        let mut owned = self.kind(kind)?.owned(&self.aws).await?;
+        for one in &mut owned {
+            one.address = one.address.take().filter(|address| address.kind() == kind);
+        }
+        owned.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(owned)
     }
 
     async fn read(&self, kind: &str, wanted: &[Known]) -> Result<Vec<Option<Observed>>, CloudError> {
@@ -322,6 +354,7 @@ pub fn spec<A: Serialize + DeserializeOwned + JsonSchema>(name: &'static str, ti
         needs_only_existence: &[],
         after_users: &[],
         write_only: &[],
+        secrets: &[],
         documents: &[],
         identity: Identity::TagOnCreate,
         naming: None,
@@ -330,6 +363,8 @@ pub fn spec<A: Serialize + DeserializeOwned + JsonSchema>(name: &'static str, ti
         name_digests: &[],
         account_wide: false,
         taggable: true,
+        // AWS takes 50 ("Tag naming limits"); one more is set while it is created.
+        most_tags: 49,
         canonical: canonical::<A>,
         check: |_| Vec::new(),
         predict: |_, _| Attributes::new(),
@@ -422,6 +457,20 @@ pub fn taken(error: CloudError, request: &CreateRequest, found: &Tags) -> CloudE
             request.address
         )),
         _ => error,
+    }
+}
+
+/// Whether these tags are those of the stack and environment that is worked on.
+pub fn is_of_scope(scope: &Scope, tags: &Value) -> bool {
+    let tag = |key: &str| tags.get(key).and_then(Value::as_str);
+    tag(STACK_TAG) == Some(scope.stack.as_str()) && tag(ENV_TAG) == scope.env.as_deref()
+}
+
+/// Of an answer that is whole, what is missing is not set: each of these attributes that the stack set and the answer
+/// does not hold gets the value that stands for that, and so is drift.
+pub fn what_is_missing_is_unset(observed: &mut Attributes, wanted: &Attributes, unset: &[(&str, Value)]) {
+    for (name, value) in unset.iter().filter(|(name, _)| wanted.contains_key(*name)) {
+        observed.entry(*name).or_insert_with(|| value.clone());
     }
 }
 

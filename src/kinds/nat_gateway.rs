@@ -8,10 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Actions, Kind, Tags, ec2, gone_is_fine, in_order, spec, text, typed};
+use super::{Actions, Kind, Tags, ec2, gone_is_fine, in_order, owned, spec, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{
-    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Problem};
 
@@ -64,7 +64,7 @@ impl Kind for NatGatewayKind {
 
     fn actions(&self) -> Actions {
         Actions {
-            read: &["ec2:DescribeNatGateways"],
+            read: &["ec2:DescribeNatGateways", "ec2:DescribeTags"],
             create: &["ec2:CreateNatGateway", "ec2:CreateTags", "ec2:DescribeNatGateways"],
             update: &["ec2:CreateTags", "ec2:DeleteTags"],
             delete: &["ec2:DeleteNatGateway", "ec2:DescribeNatGateways"],
@@ -79,6 +79,10 @@ impl Kind for NatGatewayKind {
             found.extend(describe(aws, filter).await?.iter().filter(there).map(observe));
         }
         Ok(in_order(wanted, found))
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        owned::of_ec2(aws, "nat-").await
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

@@ -7,13 +7,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::document::{PolicyDocument, PolicyUse, check_policy};
-use super::{Actions, Kind, Tags, create_tags, gone_is_fine, iam, is_of_stack, is_owned, spec, taken, text, typed};
+use super::{
+    Actions, Kind, Tags, create_tags, gone_is_fine, iam, is_of_stack, is_owned, owned, spec, taken, text, typed,
+};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, TOKEN_TAG, UpdateRequest};
+use crate::cloud::{
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, TOKEN_TAG, UpdateRequest,
+};
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder};
 
-/// A managed policy: what is allowed, attached to several roles. Its tags are set, and not read again: IAM returns them
-/// for one policy a call only.
+/// A managed policy: what is allowed, attached to several roles.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
@@ -103,8 +106,24 @@ impl Kind for PolicyKind {
     }
 
     async fn read(&self, aws: &Aws, wanted: &[Known]) -> Result<Vec<Option<Observed>>, CloudError> {
-        let policies = iam::policies(aws).await?;
-        Ok(wanted.iter().map(|known| policies.get(&known.id).map(|found| observe(found, &known.attributes))).collect())
+        // The account's details hold no tags of policies: one read each.
+        let each = futures_util::future::try_join_all(wanted.iter().map(|known| get(aws, &known.id)));
+        let (policies, each) = tokio::try_join!(iam::policies(aws), each)?;
+        let seen = wanted.iter().zip(each).map(|(known, alone)| {
+            let mut observed = observe(policies.get(&known.id)?, &known.attributes);
+            let tags = alone.map(|policy| ("tags".to_owned(), json!(iam::tags(policy.tags()))));
+            observed.attributes.extend(tags);
+            Some(observed)
+        });
+        Ok(seen.collect())
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        let arns = iam::policies(aws).await?.arns();
+        owned::claimed_by_one(aws, arns, |arn| async move {
+            Ok(get(aws, &arn).await?.map(|policy| iam::tags(policy.tags())).unwrap_or_default())
+        })
+        .await
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
@@ -183,13 +202,17 @@ impl Kind for PolicyKind {
     }
 
     async fn delete(&self, aws: &Aws, known: &Known) -> Result<(), CloudError> {
-        let deleted = match detach_own(aws, known).await {
-            Ok(()) => delete_whole(aws, &known.id).await,
-            failed => failed,
+        let holders = match detach_own(aws, known).await {
+            Err(error) if error.is(ErrorClass::NotFound) => return Ok(()),
+            holders => holders?,
         };
-        match deleted {
+        match delete_whole(aws, &known.id).await {
             Err(error) if error.is(ErrorClass::NotFound) => Ok(()),
-            Err(error) if error.code == "DeleteConflict" => Err(explain_conflict(aws, &known.id, error).await),
+            // It is not detached from others, and waiting does not detach it either.
+            Err(error) if error.code == "DeleteConflict" && !holders.is_empty() => {
+                let error = CloudError { class: ErrorClass::Refused, ..error };
+                Err(error.help(format!("detach it from {} first, then run the same command again", holders.join(", "))))
+            }
             other => other,
         }
     }
@@ -293,31 +316,25 @@ async fn delete_whole(aws: &Aws, arn: &str) -> Result<(), CloudError> {
 }
 
 /// Detaches the policy from the roles of its own stack: they still hold it where it goes before its successor of the same
-/// name comes.
-async fn detach_own(aws: &Aws, known: &Known) -> Result<(), CloudError> {
+/// name comes. Gives who else holds it: roles of others, users and groups.
+async fn detach_own(aws: &Aws, known: &Known) -> Result<Vec<String>, CloudError> {
     let arn = known.id.as_str();
     let call = || aws.iam.list_entities_for_policy().policy_arn(arn).send();
     let entities = aws.calls.read("iam:ListEntitiesForPolicy", call).await?;
+    let users = entities.policy_users().iter().filter_map(|user| Some(format!("user {}", user.user_name()?)));
+    let groups = entities.policy_groups().iter().filter_map(|group| Some(format!("group {}", group.group_name()?)));
+    let mut holders: Vec<String> = users.chain(groups).collect();
     for name in entities.policy_roles().iter().filter_map(|role| role.role_name()) {
-        let found = aws.calls.read("iam:GetRole", || aws.iam.get_role().role_name(name).send()).await?;
+        let found = match aws.calls.read("iam:GetRole", || aws.iam.get_role().role_name(name).send()).await {
+            Err(error) if error.is(ErrorClass::NotFound) => continue,
+            found => found?,
+        };
         if found.role().is_some_and(|role| is_of_stack(&known.attributes, &iam::tags(role.tags()))) {
             let call = || aws.iam.detach_role_policy().role_name(name).policy_arn(arn).send();
             gone_is_fine(aws.calls.write("iam:DetachRolePolicy", call).await.map(|_| ()))?;
+        } else {
+            holders.push(format!("role {name}"));
         }
     }
-    Ok(())
-}
-
-/// Names who the policy is still attached to. It is not detached from them: they are somebody else's.
-async fn explain_conflict(aws: &Aws, arn: &str, error: CloudError) -> CloudError {
-    let call = || aws.iam.list_entities_for_policy().policy_arn(arn).send();
-    let Ok(entities) = aws.calls.read("iam:ListEntitiesForPolicy", call).await else { return error };
-    let roles = entities.policy_roles().iter().filter_map(|role| Some(format!("role {}", role.role_name()?)));
-    let users = entities.policy_users().iter().filter_map(|user| Some(format!("user {}", user.user_name()?)));
-    let groups = entities.policy_groups().iter().filter_map(|group| Some(format!("group {}", group.group_name()?)));
-    let attached: Vec<String> = roles.chain(users).chain(groups).collect();
-    if attached.is_empty() {
-        return error;
-    }
-    error.help(format!("detach it from {} first, then run the same command again", attached.join(", ")))
+    Ok(holders)
 }

@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 
 use super::document::{JsonDocument, check_json};
 use super::{
-    Actions, Kind, Tags, create_tags, gone_is_fine, in_order, is_owned, spec, tag_changes, text, typed, untyped,
+    Actions, Kind, Tags, create_tags, gone_is_fine, in_order, is_owned, owned, spec, tag_changes, tags_of, text, typed,
+    untyped,
 };
 use crate::aws::{Aws, facts};
-use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder, Scope, template};
 
-/// A repository of container images (ECR). Its tags are set, and not read again: they are returned for one repository a
-/// call only.
+/// A repository of container images (ECR).
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Repository {
@@ -163,7 +163,7 @@ impl Kind for RepositoryKind {
         }
     }
 
-    /// A hundred repositories a call; lifecycle policies have no batch form and are read one by one.
+    /// A hundred repositories a call; lifecycle policies and tags have no batch form and are read one by one.
     async fn read(&self, aws: &Aws, wanted: &[Known]) -> Result<Vec<Option<Observed>>, CloudError> {
         let mut there = Vec::with_capacity(wanted.len());
         for chunk in wanted.chunks(100) {
@@ -186,6 +186,18 @@ impl Kind for RepositoryKind {
         Ok(in_order(wanted, found))
     }
 
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        let arns = describe(aws, None).await?.into_iter().filter_map(|repository| repository.repository_arn).collect();
+        let mut claimed =
+            owned::claimed_by_one(aws, arns, |arn| async move { Ok(tags(aws, &arn).await?.unwrap_or_default()) })
+                .await?;
+        // A repository's id is its name: what stands behind the first slash of its ARN.
+        for one in &mut claimed {
+            one.id = one.id.split_once('/').map(|(_, name)| name.to_owned()).unwrap_or_default();
+        }
+        Ok(claimed)
+    }
+
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
         let wanted = &lost.request.attributes;
         let found = match describe(aws, Some(vec![text(wanted, "name").to_owned()])).await {
@@ -194,16 +206,9 @@ impl Kind for RepositoryKind {
             Err(error) => return Err(error),
         };
         let Some(repository) = found.first() else { return Ok(None) };
-        let arn = repository.repository_arn().unwrap_or_default();
-        let call = || aws.ecr.list_tags_for_resource().resource_arn(arn).send();
-        let tags = aws.calls.read("ecr:ListTagsForResource", call).await?.tags.unwrap_or_default();
-        let tags: Tags = tags.into_iter().map(|tag| (tag.key, tag.value)).collect();
-        if !is_owned(wanted, &tags) {
-            return Ok(None);
-        }
-        let mut observed = observe(aws, repository, wanted).await?;
-        observed.attributes.insert("tags".into(), json!(tags));
-        Ok(Some(observed))
+        let observed = observe(aws, repository, wanted).await?;
+        let ours = is_owned(wanted, &tags_of(&observed.attributes));
+        Ok(ours.then_some(observed))
     }
 
     async fn create(&self, aws: &Aws, request: &CreateRequest) -> Result<Created, CloudError> {
@@ -325,11 +330,23 @@ async fn observe(aws: &Aws, repository: &EcrRepository, last: &Attributes) -> Re
     {
         attributes.insert("kms_key".into(), json!(key));
     }
-    let lifecycle = lifecycle(aws, name).await?;
+    let arn = repository.repository_arn().unwrap_or_default();
+    let (lifecycle, tags) = tokio::try_join!(lifecycle(aws, name), tags(aws, arn))?;
+    attributes.extend(tags.map(|tags| ("tags".to_owned(), json!(tags))));
     if lifecycle.is_some() || last.contains_key("lifecycle") {
         attributes.insert("lifecycle".into(), json!(lifecycle));
     }
     Ok(Observed { id: name.to_owned(), attributes, outputs: outputs(repository) })
+}
+
+/// A repository's tags; `None` where it went meanwhile.
+async fn tags(aws: &Aws, arn: &str) -> Result<Option<Tags>, CloudError> {
+    let call = || aws.ecr.list_tags_for_resource().resource_arn(arn).send();
+    match aws.calls.read("ecr:ListTagsForResource", call).await {
+        Ok(answer) => Ok(Some(answer.tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)).collect())),
+        Err(error) if error.is(ErrorClass::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 async fn lifecycle(aws: &Aws, name: &str) -> Result<Option<JsonDocument>, CloudError> {

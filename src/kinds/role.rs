@@ -13,9 +13,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use super::document::{PolicyDocument, PolicyUse, check_policy, size};
-use super::{Actions, Kind, Tags, create_tags, gone_is_fine, iam, is_owned, spec, taken, trust, typed};
+use super::{Actions, Kind, Tags, create_tags, gone_is_fine, iam, is_owned, owned, spec, taken, trust, typed};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder, template};
 
 /// An IAM role: what a service or an application may do.
@@ -182,6 +182,12 @@ impl Kind for RoleKind {
             .iter()
             .map(|known| roles.get(&known.id).map(|(details, listed)| observe(details, listed, &known.attributes)))
             .collect())
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        let roles = iam::roles(aws).await?;
+        let tagged = roles.all().map(|role| (role.role_name().unwrap_or_default(), iam::tags(role.tags())));
+        Ok(tagged.filter_map(|(name, tags)| owned::claimed(&aws.scope, name, &tags)).collect())
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

@@ -11,9 +11,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Actions, Kind, Tags, canonical, ec2, gone_is_fine, in_order, spec, typed, untyped};
+use super::{Actions, Kind, Tags, canonical, ec2, gone_is_fine, in_order, owned, spec, typed, untyped};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, KindSpec, Problem, template};
 use crate::net;
 
@@ -51,9 +51,9 @@ pub struct Route {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-reference" = "nat_gateway.id"))]
     pub nat_gateway: Option<String>,
-    /// Target: a Gateway Load Balancer endpoint.
+    /// Target: an endpoint of a Gateway Load Balancer, `"vpce-…"`. Those of the kind `vpc_endpoint` are none: gateway
+    /// endpoints route by themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-reference" = "vpc_endpoint.id"))]
     pub vpc_endpoint: Option<String>,
     /// Target: a VPC peering connection, `"pcx-…"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -167,7 +167,7 @@ impl Kind for RouteTableKind {
 
     fn actions(&self) -> Actions {
         Actions {
-            read: &["ec2:DescribeRouteTables"],
+            read: &["ec2:DescribeRouteTables", "ec2:DescribeTags"],
             create: &[
                 "ec2:CreateRouteTable",
                 "ec2:CreateTags",
@@ -200,6 +200,10 @@ impl Kind for RouteTableKind {
             found.extend(describe(aws, filter).await?.iter().map(observe));
         }
         Ok(in_order(wanted, found))
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        owned::of_ec2(aws, "rtb-").await
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
@@ -279,6 +283,20 @@ fn check(attributes: &Attributes) -> Vec<Problem> {
                 "give it exactly one of internet_gateway, nat_gateway, vpc_endpoint, peering, transit_gateway, \
                  network_interface, egress_only_gateway, vpn_gateway",
             ));
+        }
+        if let Some(endpoint) = route.vpc_endpoint.as_deref().filter(|id| !id.starts_with("vpce-")) {
+            let own = template::references(endpoint).into_iter().filter_map(|reference| reference.address());
+            if own.map(|address| address.kind() == "vpc_endpoint").next().unwrap_or(true) {
+                problems.push(
+                    Problem::at(
+                        &format!("{path}.vpc_endpoint"),
+                        format!("`{endpoint}` is no endpoint of a Gateway Load Balancer"),
+                    )
+                    .help(
+                        "give the id of one, \"vpce-0123456789abcdef0\"; the endpoints of a stack need no route of their own",
+                    ),
+                );
+            }
         }
         if template::is_unknown(&json!(route.to)) {
             continue;

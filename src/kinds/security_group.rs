@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::rules::{self, Direction, Flows, Rule};
-use super::{Actions, Kind, Tags, canonical, ec2, in_order, spec, text, typed, untyped};
+use super::{Actions, Kind, Tags, canonical, ec2, in_order, owned, spec, text, typed, untyped};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, KindSpec, Naming, Problem, ReplaceOrder};
 
 /// The longest name and description ("CreateSecurityGroup").
@@ -155,7 +155,7 @@ impl Kind for SecurityGroupKind {
 
     fn actions(&self) -> Actions {
         Actions {
-            read: &["ec2:DescribeSecurityGroups"],
+            read: &["ec2:DescribeSecurityGroups", "ec2:DescribeTags"],
             create: &[
                 "ec2:CreateSecurityGroup",
                 "ec2:CreateTags",
@@ -188,6 +188,10 @@ impl Kind for SecurityGroupKind {
             found.extend(describe(aws, filter).await?.iter().map(observe));
         }
         Ok(in_order(wanted, found))
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        owned::of_ec2(aws, "sg-").await
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Actions, Kind, Tags, ec2, in_order, spec, typed};
+use super::{Actions, Kind, Tags, ec2, in_order, owned, spec, typed};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, Phase, Progress, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest};
 use crate::graph::{Attributes, KindSpec};
 use crate::net;
 
@@ -53,7 +53,7 @@ impl Kind for SubnetKind {
 
     fn actions(&self) -> Actions {
         Actions {
-            read: &["ec2:DescribeSubnets"],
+            read: &["ec2:DescribeSubnets", "ec2:DescribeTags"],
             create: &["ec2:CreateSubnet", "ec2:CreateTags", "ec2:ModifySubnetAttribute"],
             update: &["ec2:ModifySubnetAttribute", "ec2:CreateTags", "ec2:DeleteTags"],
             delete: &["ec2:DeleteSubnet", "ec2:DescribeNetworkInterfaces"],
@@ -66,6 +66,10 @@ impl Kind for SubnetKind {
             found.extend(describe(aws, filter).await?.iter().map(observe));
         }
         Ok(in_order(wanted, found))
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        owned::of_ec2(aws, "subnet-").await
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::elbv2::{self, Settings, changed_settings};
 use super::{Actions, Kind, Tags, gone_is_fine, in_order, is_own, spec, text, typed};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder};
 
 /// Where a load balancer sends what it takes in, and how it finds out who is healthy. What cannot be changed in place
@@ -405,6 +405,9 @@ impl Kind for TargetGroupKind {
                 "elasticloadbalancing:DescribeTargetGroups",
                 "elasticloadbalancing:DescribeTargetGroupAttributes",
                 "elasticloadbalancing:DescribeTags",
+                "elasticloadbalancing:DescribeLoadBalancers",
+                "elasticloadbalancing:DescribeListeners",
+                "elasticloadbalancing:DescribeRules",
             ],
             create: &[
                 "elasticloadbalancing:CreateTargetGroup",
@@ -425,6 +428,10 @@ impl Kind for TargetGroupKind {
         let arns: Vec<String> = wanted.iter().map(|known| known.id.clone()).collect();
         let found = elbv2::by_arn(&arns, |some| describe(aws, By::Arns(some))).await?;
         Ok(in_order(wanted, observe(aws, &found).await?))
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        elbv2::owned(aws, "targetgroup").await
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

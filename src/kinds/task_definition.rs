@@ -17,10 +17,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Actions, Kind, Tags, ecs, is_own, spec, tags_of, text, typed};
+use super::{Actions, Kind, Tags, ecs, is_own, owned, spec, tags_of, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{
-    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, TOKEN_TAG, UpdateRequest,
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, TOKEN_TAG,
+    UpdateRequest,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder};
 use container::Container;
@@ -222,7 +223,7 @@ impl Kind for TaskDefinitionKind {
 
     fn actions(&self) -> Actions {
         Actions {
-            read: &["ecs:ListTaskDefinitions", "ecs:DescribeTaskDefinition"],
+            read: &["ecs:ListTaskDefinitions", "ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitionFamilies"],
             create: &["ecs:RegisterTaskDefinition", "ecs:TagResource", "iam:PassRole"],
             update: &[
                 "ecs:RegisterTaskDefinition",
@@ -266,6 +267,14 @@ impl Kind for TaskDefinitionKind {
                     .help("check the family, the region and the account"))
             }
         }
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        let families = revisions::families(aws).await?;
+        owned::claimed_by_one(aws, families, |family| async move {
+            Ok(revisions::describe(aws, &family).await?.map(|(_, tags)| tags).unwrap_or_default())
+        })
+        .await
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

@@ -9,9 +9,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Actions, Kind, Tags, ec2, in_order, spec, typed};
+use super::{Actions, Kind, Tags, ec2, in_order, owned, spec, typed};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, Phase, Progress, UpdateRequest};
+use crate::cloud::{
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
+};
 use crate::graph::{Attributes, KindSpec, Problem};
 use crate::net;
 
@@ -64,7 +66,7 @@ impl Kind for VpcKind {
 
     fn actions(&self) -> Actions {
         Actions {
-            read: &["ec2:DescribeVpcs", "ec2:DescribeVpcAttribute"],
+            read: &["ec2:DescribeVpcs", "ec2:DescribeVpcAttribute", "ec2:DescribeTags"],
             create: &["ec2:CreateVpc", "ec2:CreateTags", "ec2:ModifyVpcAttribute", "ec2:AssociateVpcCidrBlock"],
             update: &[
                 "ec2:ModifyVpcAttribute",
@@ -86,6 +88,10 @@ impl Kind for VpcKind {
             }
         }
         Ok(in_order(wanted, found))
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        owned::of_ec2(aws, "vpc-").await
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
@@ -150,11 +156,15 @@ impl Kind for VpcKind {
     }
 
     async fn poll(&self, aws: &Aws, known: &Known, phase: Phase) -> Result<Progress, CloudError> {
-        if phase != Phase::Created {
+        if phase == Phase::Deleted {
             return Ok(Progress::Done(Attributes::new()));
         }
         let found = describe(aws, ec2::filter("vpc-id", &known.id)).await?;
-        Ok(ec2::when_available(found.first().and_then(Ec2Vpc::state).map(|state| state.as_str())))
+        match found.first() {
+            Some(vpc) => ranges_settled(vpc, &known.attributes)
+                .map(|settled| settled.unwrap_or_else(|| ec2::when_available(vpc.state().map(|state| state.as_str())))),
+            None => Ok(ec2::when_available(None)),
+        }
     }
 }
 
@@ -235,6 +245,31 @@ async fn observe(aws: &Aws, vpc: &Ec2Vpc) -> Result<Observed, CloudError> {
     Ok(Observed { id: id.to_owned(), attributes, outputs: outputs(aws, id) })
 }
 
+/// What a VPC's ranges wait for: joining and leaving take a moment ("AssociateVpcCidrBlock").
+///
+/// # Errors
+/// Where one that is wanted cannot join.
+fn ranges_settled(vpc: &Ec2Vpc, wanted: &Attributes) -> Result<Option<Progress>, CloudError> {
+    use aws_sdk_ec2::types::VpcCidrBlockStateCode::{Associating, Disassociating, Failed, Failing};
+    let listed = wanted.get("secondary_cidrs").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    for one in vpc.cidr_block_association_set() {
+        let range = one.cidr_block().unwrap_or_default();
+        match one.cidr_block_state().and_then(|state| state.state()) {
+            Some(Associating) => return Ok(Some(Progress::Pending(format!("{range} to join")))),
+            Some(Disassociating) => return Ok(Some(Progress::Pending(format!("{range} to leave")))),
+            // One that failed once stays listed for a while.
+            Some(state @ (Failing | Failed)) if listed.iter().any(|one| one == range) => {
+                let why =
+                    one.cidr_block_state().and_then(|state| state.status_message()).unwrap_or("AWS gives no reason");
+                let message = format!("the range {range} cannot join: {why}");
+                return Err(CloudError::new(ErrorClass::Refused, "ec2:AssociateVpcCidrBlock", state.as_str(), message));
+            }
+            _ => {}
+        }
+    }
+    Ok(None)
+}
+
 /// The IPv4 ranges that a VPC has, with the ids of their associations.
 fn associated(vpc: &Ec2Vpc) -> std::collections::BTreeMap<String, String> {
     use aws_sdk_ec2::types::VpcCidrBlockStateCode::{Disassociated, Disassociating, Failed};
@@ -288,6 +323,28 @@ async fn set_secondary_cidrs(aws: &Aws, id: &str, vpc: &Vpc) -> Result<(), Cloud
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_are_waited_for() {
+        use aws_sdk_ec2::types::{VpcCidrBlockAssociation, VpcCidrBlockState, VpcCidrBlockStateCode};
+        let settled = |code: VpcCidrBlockStateCode| {
+            let state = VpcCidrBlockState::builder().state(code).status_message("it overlaps a route").build();
+            let range = VpcCidrBlockAssociation::builder().cidr_block("10.1.0.0/16").cidr_block_state(state).build();
+            let wanted = Attributes::from_iter([("secondary_cidrs".to_owned(), json!(["10.1.0.0/16"]))]);
+            ranges_settled(&Ec2Vpc::builder().cidr_block_association_set(range).build(), &wanted)
+        };
+        assert_eq!(settled(VpcCidrBlockStateCode::Associated), Ok(None));
+        assert_eq!(
+            settled(VpcCidrBlockStateCode::Associating),
+            Ok(Some(Progress::Pending("10.1.0.0/16 to join".into())))
+        );
+        assert_eq!(
+            settled(VpcCidrBlockStateCode::Disassociating),
+            Ok(Some(Progress::Pending("10.1.0.0/16 to leave".into())))
+        );
+        let failed = settled(VpcCidrBlockStateCode::Failed).map_err(|error| error.message);
+        assert_eq!(failed, Err("the range 10.1.0.0/16 cannot join: it overlaps a route".into()));
+    }
 
     #[test]
     fn what_is_wrong_is_told() {

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::document::{PolicyDocument, PolicyUse, check_policy};
-use super::{Actions, Kind, Tags, canonical, ec2, gone_is_fine, in_order, spec, text, typed, untyped};
+use super::{Actions, Kind, Tags, canonical, ec2, gone_is_fine, in_order, owned, spec, text, typed, untyped};
 use crate::aws::Aws;
 use crate::cloud::{
-    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Problem, template};
 
@@ -21,7 +21,7 @@ use crate::graph::{Attributes, Identity, KindSpec, Problem, template};
 const LONGEST_POLICY: usize = 20_480;
 
 /// The services that have gateway endpoints ("Gateway endpoints").
-const GATEWAY_SERVICES: &[&str] = &["s3", "dynamodb", "s3express"];
+pub const GATEWAY_SERVICES: &[&str] = &["s3", "dynamodb", "s3express"];
 
 /// The policy of an endpoint that is given none: everything is allowed.
 const NO_POLICY: &str =
@@ -123,7 +123,7 @@ impl Kind for VpcEndpointKind {
 
     fn actions(&self) -> Actions {
         Actions {
-            read: &["ec2:DescribeVpcEndpoints"],
+            read: &["ec2:DescribeVpcEndpoints", "ec2:DescribeTags"],
             create: &["ec2:CreateVpcEndpoint", "ec2:CreateTags", "ec2:DescribeVpcEndpoints"],
             update: &[
                 "ec2:DescribeVpcEndpoints",
@@ -140,6 +140,10 @@ impl Kind for VpcEndpointKind {
         let ids = wanted.iter().map(|known| known.id.clone()).collect();
         let found = by_ids(aws, ids).await?;
         Ok(in_order(wanted, found.iter().filter(|one| !is_gone(one)).map(observe).collect()))
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        owned::of_ec2(aws, "vpce-").await
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

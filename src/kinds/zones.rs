@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Actions, Kind, ec2, only_looked_up, spec};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec};
 
 /// The availability zones that the account can use in the region: `${zones.NAME.names}` is the list of their names, in
@@ -42,6 +42,11 @@ impl Kind for ZonesKind {
 
     async fn look_up(&self, aws: &Aws, _id: Option<&str>, _attributes: &Attributes) -> Result<Observed, CloudError> {
         zones(aws).await
+    }
+
+    async fn owned(&self, _aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        // Looked up, and nobody's.
+        Ok(Vec::new())
     }
 
     async fn find(&self, _aws: &Aws, _lost: &Lost) -> Result<Option<Observed>, CloudError> {

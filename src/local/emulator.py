@@ -53,6 +53,8 @@ def serve_moto(listener, ecs):
             complete_groups()
         if service == "ec2":
             complete_endpoints()
+        if service == "ecs":
+            list_providers()
         return create_backend_app(service)
 
     host, port = listener.getsockname()
@@ -196,6 +198,18 @@ def complete_endpoints():
             self.ec2_backend.delete_route(table, prefixes)
 
     VPCEndPoint.modify = modify_with_routes
+
+
+def list_providers():
+    """Lets moto's ECS list every capacity provider where none is named."""
+    from moto.ecs.models import EC2ContainerServiceBackend
+
+    describe = EC2ContainerServiceBackend.describe_capacity_providers
+
+    def describe_these_or_all(self, names):
+        return describe(self, list(self.capacity_providers) if names is None else names)
+
+    EC2ContainerServiceBackend.describe_capacity_providers = describe_these_or_all
 
 
 def serve_ministack(listener):

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{After, Change};
+use super::{Action, After, Change};
 use crate::graph::{Attributes, KindSpec, template};
 use crate::state::Entry;
 
@@ -37,7 +37,7 @@ fn is_blank(value: &Value) -> bool {
 pub fn current(spec: &KindSpec, state: &Attributes, observed: Option<&Attributes>, desired: &Attributes) -> Attributes {
     let mut out = state.clone();
     for (name, value) in observed.into_iter().flatten() {
-        if spec.write_only.contains(&name.as_str()) {
+        if spec.is_write_only(name) {
             continue;
         }
         let value = match (name.as_str(), value) {
@@ -55,9 +55,38 @@ pub fn current(spec: &KindSpec, state: &Attributes, observed: Option<&Attributes
     out
 }
 
+/// Counts what an update did not bring to its end as not done, where the cloud already says what the stack says: the same
+/// change is then planned once more. Gives the resource as it was before that update, or nothing where none is left over.
+pub fn again(spec: &KindSpec, entry: &Entry, action: &mut Action) -> Option<Entry> {
+    if entry.changing.is_empty() {
+        return None;
+    }
+    let mut was = Entry { changing: Attributes::new(), ..entry.clone() };
+    for (name, before) in &entry.changing {
+        let (desired, now) = (action.attributes.get(name), action.current.get(name));
+        let is_done = match (desired, now) {
+            (Some(desired), Some(now)) => same(desired, now),
+            (Some(desired), None) => is_blank(desired),
+            (None, now) => now.is_none_or(is_blank),
+        };
+        let goes_back = desired.is_some_and(|desired| same(desired, before)) || (desired.is_none() && is_blank(before));
+        if !is_done || goes_back || spec.replace_on.contains(&name.as_str()) {
+            continue;
+        }
+        was.changing.insert(name.clone(), before.clone());
+        for attributes in [&mut was.attributes, &mut action.current] {
+            match before {
+                Value::Null => drop(attributes.remove(name)),
+                before => drop(attributes.insert(name.clone(), before.clone())),
+            }
+        }
+    }
+    Some(was)
+}
+
 /// Whether an attribute that the cloud returned says what the state says, or is none of ours.
 pub fn is_as_known(spec: &KindSpec, entry: &Entry, name: &str, observed: &Value) -> bool {
-    if spec.write_only.contains(&name) {
+    if spec.is_write_only(name) {
         return true;
     }
     match (name, entry.attributes.get(name), observed) {

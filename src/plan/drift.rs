@@ -17,7 +17,9 @@ pub fn drift<'a>(state: &State, observed: &Observations, specs: &dyn Fn(&str) ->
                     continue;
                 }
                 let current = diff::current(spec, &entry.attributes, Some(&seen.attributes), &Attributes::new());
-                let changes = diff::drift(spec, &entry.attributes, &current);
+                let mut changes = diff::drift(spec, &entry.attributes, &current);
+                // What an update was about is not what it was, and that is nobody else's doing.
+                changes.retain(|change| !entry.changing.contains_key(change.attribute()));
                 if !changes.is_empty() {
                     out.push(Drift { address: address.clone(), gone: false, changes });
                 }

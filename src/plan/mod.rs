@@ -2,6 +2,7 @@
 
 mod diff;
 mod drift;
+pub mod guards;
 mod moves;
 mod planner;
 pub mod refresh;
@@ -22,6 +23,7 @@ pub use saved::SavedError;
 pub use steps::{Step, StepKind, Steps};
 
 use crate::graph::{Address, Attributes, Need, Scope};
+use crate::secret::Seal;
 
 /// The version of a plan's JSON form.
 pub const FORMAT_VERSION: u32 = 1;
@@ -99,6 +101,13 @@ pub struct Change {
     /// Whether this only undoes what somebody changed behind the tool's back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drift: bool,
+}
+
+impl Change {
+    /// The attribute that it is within: `tags` of `tags.Team`.
+    pub fn attribute(&self) -> &str {
+        self.path.split('.').next().unwrap_or_default()
+    }
 }
 
 /// What is to happen to one resource, and why.
@@ -216,10 +225,15 @@ pub struct Plan {
     pub lineage: Option<String>,
     /// The serial of that state.
     pub serial: u64,
-    /// A digest of what that state held (see [`crate::state::State::digest`]): a run that died leaves the serial as it was.
-    pub state_digest: String,
+    /// Of a saved plan, a digest of what that state held (see [`crate::state::State::digest`]): a run that died leaves the
+    /// serial as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_digest: Option<String>,
     /// A digest of the stack's files and variables.
     pub inputs_digest: String,
+    /// The key of the digests that stand for secret values, where the state has none yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<Seal>,
     /// How many of each.
     pub summary: Summary,
     /// Everything, in the order in which it is shown: dependencies first, deletions last.

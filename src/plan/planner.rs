@@ -238,8 +238,9 @@ impl<'a> Planner<'a, '_> {
                 action.id = Some(entry.id.clone());
                 action.unfinished = !entry.complete;
                 action.depended_on.clone_from(&entry.depends_on);
+                let again = diff::again(spec, entry, &mut action);
                 let went_along = self.went_along(resource, spec, &mut action);
-                self.existing(spec, entry, action, &went_along);
+                self.existing(spec, again.as_ref().unwrap_or(entry), action, &went_along);
             }
         }
     }
@@ -428,8 +429,7 @@ impl<'a> Planner<'a, '_> {
 
     fn existing(&mut self, spec: &'a KindSpec, entry: &Entry, mut action: Action, went_along: &WentAlong) {
         action.changes = diff::changes(spec, &action.attributes, Some(&entry.attributes), &action.current);
-        let put_back =
-            |change: &Change| went_along.put_back.get(change.path.split('.').next().unwrap_or_default()).cloned();
+        let put_back = |change: &Change| went_along.put_back.get(change.attribute()).cloned();
         action.changes.iter_mut().filter(|change| put_back(change).is_some()).for_each(|change| change.drift = false);
         let forced: Vec<&str> =
             action.changes.iter().filter(|c| c.forces_replacement).map(|c| c.path.as_str()).collect();
@@ -468,6 +468,8 @@ impl<'a> Planner<'a, '_> {
                 "creating it was interrupted".into()
             } else if action.changes.is_empty() {
                 if action.protect { "it becomes protected" } else { "it is protected no longer" }.into()
+            } else if action.changes.iter().all(|change| entry.changing.contains_key(change.attribute())) {
+                "changing it did not come to its end".into()
             } else if action.changes.iter().all(|change| change.drift) {
                 "it was changed outside of this tool".into()
             } else if let Some(others) = action.changes.iter().map(put_back).collect::<Option<BTreeSet<Address>>>() {
@@ -553,11 +555,9 @@ impl<'a> Planner<'a, '_> {
             cloud: inputs.cloud.to_owned(),
             lineage: inputs.state.map(|state| state.lineage.clone()),
             serial: inputs.state.map_or(0, |state| state.serial),
-            state_digest: match inputs.state {
-                Some(state) => state.digest(),
-                None => State::empty("", None, "", "", "").digest(),
-            },
+            state_digest: None,
             inputs_digest: inputs.inputs_digest.to_owned(),
+            seal: None,
             summary,
             actions: self.actions,
             drift: self.drift,

@@ -56,7 +56,11 @@ pub async fn refresh(cloud: &dyn Cloud, graph: &Graph, state: &State) -> Result<
         let wanted = Wanted { known: known(address, entry), deposed: true, complete: entry.complete };
         by_kind.entry(address.kind()).or_default().push(wanted);
     }
-    let managed = try_join_all(by_kind.into_iter().map(|(kind, wanted)| read(cloud, kind, wanted)));
+    let managed = try_join_all(by_kind.into_iter().map(|(kind, wanted)| async move {
+        let known: Vec<(&Known, bool)> = wanted.iter().map(|one| (&one.known, one.complete)).collect();
+        let seen = read(cloud, kind, &known).await?;
+        Ok::<_, CloudError>(wanted.into_iter().zip(seen).collect::<Vec<_>>())
+    }));
     let read_only = graph.resources().iter().filter(|resource| is_read_only(resource, |kind| cloud.spec(kind)));
     let reads = try_join_all(read_only.filter_map(|resource| {
         // What it is looked up by may hang on something that is not there yet; then it is read during the apply. What
@@ -128,23 +132,26 @@ struct Wanted {
 /// that lags behind.
 const SECOND_LOOK: Duration = Duration::from_secs(3);
 
-/// Reads what is wanted of a kind. What is not shown only counts as gone once it stays away, and longer where an earlier
-/// run had just created it when it died.
-async fn read(
+/// Reads resources of one kind, each with whether it was complete. What is not shown only counts as gone once it stays
+/// away, and longer where an earlier run had just created it when it died.
+///
+/// # Errors
+/// Of the cloud.
+pub async fn read(
     cloud: &dyn Cloud,
     kind: &str,
-    wanted: Vec<Wanted>,
-) -> Result<Vec<(Wanted, Option<Observed>)>, CloudError> {
-    let (known, rest): (Vec<Known>, Vec<_>) = wanted.into_iter().map(|w| (w.known, (w.deposed, w.complete))).unzip();
+    wanted: &[(&Known, bool)],
+) -> Result<Vec<Option<Observed>>, CloudError> {
+    let known: Vec<Known> = wanted.iter().map(|(known, _)| (*known).clone()).collect();
     let mut seen = cloud.read(kind, &known).await?;
     seen.resize(known.len(), None);
     let (began, mut pause) = (Instant::now(), FIRST_PAUSE);
     loop {
         let lasts = |complete: bool| if complete { SECOND_LOOK.min(cloud.visibility()) } else { cloud.visibility() };
-        let is_missing = |at: &usize| seen[*at].is_none() && began.elapsed() < lasts(rest[*at].1);
+        let is_missing = |at: &usize| seen[*at].is_none() && began.elapsed() < lasts(wanted[*at].1);
         let missing: Vec<usize> = (0..known.len()).filter(is_missing).collect();
         if missing.is_empty() {
-            break;
+            return Ok(seen);
         }
         tokio::time::sleep(pause).await;
         pause = longer(pause);
@@ -154,8 +161,6 @@ async fn read(
             seen[at] = found;
         }
     }
-    let wanted = known.into_iter().zip(rest).map(|(known, (deposed, complete))| Wanted { known, deposed, complete });
-    Ok(wanted.zip(seen).collect())
 }
 
 fn known(address: &Address, entry: &crate::state::Entry) -> Known {

@@ -51,11 +51,12 @@ struct Head {
 }
 
 impl Plan {
-    /// Writes the plan to a file: a line with a checksum and a line with the plan.
+    /// Writes the plan to a file: a line with a checksum and a line with the plan. `state` is the one it was made for.
     ///
     /// # Errors
     /// Where the file cannot be written.
-    pub fn save(&self, path: &Path) -> Result<(), SavedError> {
+    pub fn save(&mut self, path: &Path, state: Option<&State>) -> Result<(), SavedError> {
+        self.state_digest = Some(state.map_or_else(|| State::empty("", None, "", "", "").digest(), State::digest));
         let io = |source| SavedError::Io { doing: "write", path: path.display().to_string(), source };
         let body = serde_json::to_vec(self).map_err(|e| io(std::io::Error::other(e)))?;
         let head = Head { cofferdam_plan: FORMAT_VERSION, sha256: sha256(&body) };
@@ -120,7 +121,7 @@ impl Plan {
         if self.serial != state.serial {
             return stale("state serial", &self.serial.to_string(), &state.serial.to_string());
         }
-        if self.state_digest != state.digest() {
+        if self.state_digest != Some(state.digest()) {
             let message = "a run that did not come to its end has changed the state since the plan was made";
             return Err(SavedError::Stale(message.into()));
         }

@@ -103,6 +103,11 @@ fn site_arn(name: &str, scope: &Scope) -> String {
 pub(super) fn outputs(spec: &KindSpec, id: &str, attributes: &Attributes, revision: u64, scope: &Scope) -> Attributes {
     let mut out = (spec.predict)(attributes, scope);
     out.insert("id".into(), id.into());
+    for name in spec.outputs {
+        if let Some(value) = super::aws::output(spec.name, name, &scope.region) {
+            out.insert((*name).into(), value);
+        }
+    }
     for name in spec.outputs.iter().filter(|name| **name != "id") {
         let value = || match *name {
             "serial" => json!(revision.to_string()),

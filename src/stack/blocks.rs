@@ -43,6 +43,7 @@ pub struct Top {
     pub tags: BTreeMap<String, String>,
     pub outputs: Vec<Entry>,
     pub state_url: Option<String>,
+    pub guards: Guards,
     pub moved: Vec<Move>,
     pub blocks: Vec<Block>,
     /// What misspelled blocks were probably meant to be: references to these are not told again.
@@ -85,11 +86,51 @@ pub fn read_top(known: Table, whole: Place, optional: &[&str], report: &mut Repo
     top.description = text(&known, "description").map(|(text, _)| text);
     top.tags = known.get("tags").map(|node| check_tags(node, report)).unwrap_or_default();
     top.state_url = known.get("state").and_then(|node| text(node.table()?, "url")).map(|(url, _)| url);
+    top.guards = known.get("guards").map(|node| guards(node, top.region.as_deref(), report)).unwrap_or_default();
     top.moved = known.get("moved").map(|node| moves::read(node, report)).unwrap_or_default();
     if let Some(Entry { node: Node { item: Item::Table(outputs), .. }, .. }) = known.take("outputs") {
         top.outputs = outputs.entries;
     }
     top
+}
+
+/// What a stack refuses because it is most likely a mistake.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Guards {
+    /// The accounts that it may stand in; any where there are none.
+    pub accounts: Vec<String>,
+    /// The regions that it may stand in; any where there are none.
+    pub regions: Vec<String>,
+    /// How much of it an apply may delete, in percent.
+    pub max_delete_percent: Option<u8>,
+}
+
+fn guards(node: &Node, region: Option<&str>, report: &mut Report) -> Guards {
+    let Some(table) = node.table() else { return Guards::default() };
+    let texts = |key: &str| -> Vec<String> {
+        match table.get(key).map(|node| &node.item) {
+            Some(Item::List(items)) => items.iter().filter_map(|item| item.text().map(str::to_owned)).collect(),
+            _ => Vec::new(),
+        }
+    };
+    let percent = table.get("max_delete_percent").and_then(|node| node.value().as_u64());
+    let guards = Guards {
+        accounts: texts("accounts"),
+        regions: texts("regions"),
+        max_delete_percent: percent.and_then(|percent| u8::try_from(percent).ok()).filter(|percent| *percent <= 100),
+    };
+    if let (Some(region), Some(allowed)) = (region, table.get("regions"))
+        && !guards.regions.iter().any(|one| one == region)
+    {
+        report.error(
+            Finding::at(
+                allowed.place,
+                format!("the stack is in {region}, and its guards allow {}", guards.regions.join(" and ")),
+            )
+            .help("change the region, or the guards"),
+        );
+    }
+    guards
 }
 
 fn text(table: &Table, key: &str) -> Option<(String, Place)> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use miette::{LabeledSpan, NamedSource, SourceCode};
 
 use super::source::{Place, Sources};
+pub use crate::words::nearest;
 
 /// One thing that is wrong, with its place and what to do about it.
 #[derive(Debug)]
@@ -215,26 +216,6 @@ fn diagnostic(finding: Finding, sources: &Sources) -> Diagnostic {
     }
 }
 
-/// The candidate that was probably meant: the nearest by typing distance, or one that is part of the word
-/// (`cidr` for `cidr_block`).
-pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = word.to_lowercase();
-    let longest = lower.chars().count().div_ceil(3).min(4);
-    let mut best: Option<(usize, &str)> = None;
-    let mut part: Option<&str> = None;
-    for candidate in candidates {
-        let distance = strsim::osa_distance(&lower, &candidate.to_lowercase());
-        if distance <= longest && best.is_none_or(|known| (distance, candidate) < known) {
-            best = Some((distance, candidate));
-        }
-        let is_part = candidate.len() >= 3 && format!("_{lower}_").contains(&format!("_{candidate}_"));
-        if is_part && part.is_none_or(|known| known.len() < candidate.len()) {
-            part = Some(candidate);
-        }
-    }
-    best.map(|(_, candidate)| candidate).or(part)
-}
-
 /// Help that names the nearest candidate, or, where none is near, all of them.
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>, all: &str) -> Option<String> {
     let mut candidates: Vec<&str> = candidates.into_iter().collect();
@@ -256,19 +237,4 @@ pub fn list<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
         text.push_str(&format!(" and {} more", words.len() - SHOWN));
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn typos_and_longer_names_find_their_word() {
-        let keys = ["cidr", "zone", "public_ip", "vpc"];
-        assert_eq!(nearest("cdir", keys), Some("cidr"));
-        assert_eq!(nearest("cidr_block", keys), Some("cidr"));
-        assert_eq!(nearest("map_public_ip_on_launch", keys), Some("public_ip"));
-        assert_eq!(nearest("VPC", keys), Some("vpc"));
-        assert_eq!(nearest("frobnicate", keys), None);
-    }
 }

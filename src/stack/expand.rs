@@ -27,13 +27,14 @@ pub fn expand(
     blocks: Vec<Block>,
     language: &Language<'_>,
     scope: Option<&Scope>,
+    tags: &BTreeMap<String, String>,
     report: &mut Report,
 ) -> (Vec<Block>, BTreeMap<String, Expanded>) {
     let declared: BTreeSet<Address> = blocks.iter().map(|block| block.address.clone()).collect();
     let is_construct = |block: &Block| language.spec(block.address.kind()).is_none();
     // Only constructs look at their siblings.
     let siblings: BTreeMap<Address, Attributes> = match blocks.iter().any(is_construct) {
-        true => blocks.iter().map(|block| (block.address.clone(), attributes_of(block))).collect(),
+        true => blocks.iter().map(|block| (block.address.clone(), sibling(block))).collect(),
         false => BTreeMap::new(),
     };
     let mut resources = Vec::with_capacity(blocks.len());
@@ -47,7 +48,7 @@ pub fn expand(
         if let (false, Some(scope)) = (block.broken, scope) {
             let attributes = attributes_of(&block);
             let (address, declared) = (&block.address, &declared);
-            let input = Input { address, attributes: &attributes, scope, declared, blocks: &siblings };
+            let input = Input { address, attributes: &attributes, scope, declared, blocks: &siblings, tags };
             match construct.expand(&input) {
                 Ok(expanded) => {
                     resources.extend(made(&block, &expanded));
@@ -80,6 +81,13 @@ fn attributes_of(block: &Block) -> Attributes {
         Value::Object(map) => map,
         _ => Attributes::new(),
     }
+}
+
+/// What constructs see of a block beside them: its attributes, and whether it exists already.
+fn sibling(block: &Block) -> Attributes {
+    let mut attributes = attributes_of(block);
+    attributes.extend(block.existing.iter().map(|id| ("existing".to_owned(), Value::from(id.as_str()))));
+    attributes
 }
 
 fn made(block: &Block, expansion: &Expansion) -> Vec<Block> {

@@ -88,12 +88,12 @@ impl Finish<'_> {
         if spec.account_wide {
             tags.insert(REGION_TAG.to_owned(), self.scope.region.clone());
         }
-        // AWS takes 50 tags on a resource; one more is set while it is created ("Tag naming limits").
-        if tags.len() > 49 {
-            report.error(
-                Finding::at(block.header, format!("`{}` has {} tags, and 49 are allowed", block.address, tags.len()))
-                    .help("take some out, here or in the stack's [tags]"),
-            );
+        let most = spec.most_tags;
+        if tags.len() > most {
+            let message = format!("`{}` has {} tags, and {most} are allowed", block.address, tags.len());
+            let own = tags.keys().filter(|key| key.starts_with("cofferdam:")).count();
+            let help = format!("take some out, here or in the stack's [tags]; {own} of them say whose it is");
+            report.error(Finding::at(block.header, message).help(help));
         }
         let tags: Attributes = tags.into_iter().map(|(key, value)| (key, Value::from(value))).collect();
         attributes.insert("tags".to_owned(), tags.into());

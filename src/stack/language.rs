@@ -102,7 +102,8 @@ pub fn top_schema() -> Value {
             "vars": {
                 "type": "object",
                 "description": "Variables: `name = default`, or `name = { description, default, type }`; used as \
-                                `${vars.name}`, set by `--var name=value` or `COFFERDAM_VAR_name`."
+                                `${vars.name}`, set by `--var name=value` or `COFFERDAM_VAR_name`. A secret is \
+                                `name = { secret = true }`: its value comes from `COFFERDAM_VAR_name`, or from a `file`."
             },
             "tags": {
                 "type": "object",
@@ -115,6 +116,28 @@ pub fn top_schema() -> Value {
                 "type": "object",
                 "description": "Where the state is kept; a folder beside the stack unless told otherwise.",
                 "properties": { "url": { "type": "string", "description": "Where: `\"s3://bucket/prefix\"`." } },
+                "additionalProperties": false
+            },
+            "guards": {
+                "type": "object",
+                "description": "What is refused because it is most likely a mistake.",
+                "properties": {
+                    "accounts": {
+                        "type": "array",
+                        "items": { "type": "string", "pattern": "^[0-9]{12}$" },
+                        "description": "The accounts that the stack may stand in: `[\"123456789012\"]`."
+                    },
+                    "regions": {
+                        "type": "array",
+                        "items": { "type": "string" },
+                        "description": "The regions that the stack may stand in, in whatever environment."
+                    },
+                    "max_delete_percent": {
+                        "type": "integer", "minimum": 0, "maximum": 100, "default": 50,
+                        "description": "How much of the stack an apply may delete, beyond a handful of resources; \
+                                        `--allow-deletes` lets more through. `destroy` is not meant."
+                    }
+                },
                 "additionalProperties": false
             },
             "moved": {

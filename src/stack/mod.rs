@@ -21,16 +21,19 @@ mod reference;
 mod resolve;
 mod schema;
 mod scopes;
+mod secrecy;
 mod shape;
 mod source;
 mod substitute;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+pub use blocks::Guards;
 pub use diagnostic::{Diagnostic, Diagnostics, nearest};
 pub use files::Files;
 pub use language::{BlockKind, Language, What};
@@ -38,6 +41,7 @@ pub use language::{BlockKind, Language, What};
 use crate::aws::facts;
 use crate::graph::{Address, Attributes, Graph, GraphError, Resource, Scope, follow_users};
 use crate::kinds::Registry;
+use crate::secret::Secrets;
 use blocks::{Block, Top};
 use diagnostic::{Finding, Report};
 use node::{Item, Node, Table};
@@ -111,9 +115,13 @@ pub struct Stack {
     pub tags: BTreeMap<String, String>,
     /// Where the state is kept, if the stack says so.
     pub state_url: Option<String>,
+    /// What is refused because it is most likely a mistake.
+    pub guards: Guards,
     /// Addresses that changed.
     pub moved: Vec<Moved>,
-    /// The values that the variables have.
+    /// The secret variables. In attributes marks stand for their values.
+    pub secrets: Arc<Secrets>,
+    /// The values that the variables have; of secret ones, marks.
     pub vars: BTreeMap<String, Value>,
     /// The names of the files that were read; the stack's own is the first.
     pub files: Vec<String>,
@@ -275,6 +283,7 @@ impl Reading {
             overlay::apply(&mut root, &environments, env, report);
         }
         let mut scopes = Scopes::new(options, root.take("vars"), report);
+        scopes.read_secrets(files, &mut self.report);
         let top = self.fill_and_read(root, text, options, language, &mut scopes);
         let stack = self.finish(top, files, options, language, scopes)?;
         Some(Stack { environments: environments.into_iter().map(|entry| entry.key).collect(), ..stack })
@@ -351,11 +360,12 @@ impl Reading {
                 files::Loading { files, sources: &mut self.sources, scopes: &mut scopes, report: &mut self.report };
             loading.load(&mut block.node, Shape::new(&kind.schema));
         }
+        secrecy::check(&top, scopes.secrets(), language, &mut self.report);
         let name = top.name.clone().unwrap_or_else(|| "stack".to_owned());
         let env = options.env.as_deref();
         let known = top.region.as_ref().map(|region| scope(&name, region, env));
         let all = std::mem::take(&mut top.blocks);
-        let (mut blocks, constructs) = expand::expand(all, language, known.as_ref(), &mut self.report);
+        let (mut blocks, constructs) = expand::expand(all, language, known.as_ref(), &top.tags, &mut self.report);
         blocks.retain(|block| {
             let known = language.spec(block.address.kind()).is_some();
             if !known {
@@ -422,8 +432,10 @@ impl Reading {
             graph,
             tags: top.tags,
             state_url: top.state_url,
+            guards: top.guards,
             moved: top.moved.into_iter().map(|one| one.moved).collect(),
             vars: scopes.variables(),
+            secrets: Arc::new(scopes.take_secrets()),
             files: self.sources.iter().map(|(name, _)| name.to_owned()).collect(),
             inputs_digest: digest,
             other_stacks: scopes.stacks().next().is_some(),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value};
 
 use super::language::{BlockKind, Language, What};
-use crate::graph::KindSpec;
+use crate::graph::{Identity, KindSpec};
 
 /// Every kind and construct with its fields, their types, defaults and meanings, and what references to it may name.
 pub fn of(language: &Language<'_>) -> String {
@@ -18,8 +18,43 @@ pub fn of(language: &Language<'_>) -> String {
             }
         }
     }
+    found_again(language, &mut text);
     text
 }
+
+/// How the resources of each kind are found when what was known of them is lost.
+fn found_again(language: &Language<'_>, text: &mut String) {
+    text.push_str(FOUND_AGAIN);
+    for (name, block) in language.blocks() {
+        let What::Kind(spec) = block.what else { continue };
+        let answer = match spec.identity {
+            Identity::ClientToken => "asked again with its client token",
+            Identity::TagOnCreate => "the tag `cofferdam:token`, which its create call sets",
+            Identity::UniqueName if spec.taggable => "its name, with the stack's tags",
+            Identity::UniqueName => "its name",
+            Identity::Natural => "asked again: it is a fact about others",
+            Identity::Lookup => "nothing is made",
+        };
+        let state = match (spec.identity, spec.taggable) {
+            (Identity::Lookup, _) => "looked up",
+            (Identity::UniqueName, true) => "the stack's tags, else its name",
+            (_, true) => "the stack's tags",
+            (Identity::UniqueName, false) => "its name in the stack",
+            (_, false) => "its attributes in the stack",
+        };
+        let _ = writeln!(text, "| `{name}` | {answer} | {state} |");
+    }
+}
+
+const FOUND_AGAIN: &str = "
+## Found again
+
+What tells a resource from others when its create call got no answer, and when its stack's state is lost (`cofferdam recover`).
+The stack's tags are `cofferdam:stack`, `cofferdam:env` and `cofferdam:address`.
+
+| kind | the answer is lost | the state is lost |
+|---|---|---|
+";
 
 const HEAD: &str = "\
 # Reference
@@ -70,9 +105,14 @@ fn fields(schema: &Value, root: &Value, spec: Option<&KindSpec>, text: &mut Stri
             Some(Value::String(empty)) if empty.is_empty() => "*optional*".to_owned(),
             Some(default) => format!("`{default}`"),
         };
+        let secret = if spec.is_some_and(|spec| spec.secrets.contains(&name.as_str())) { " (a secret)" } else { "" };
         let anew = if spec.is_some_and(|spec| spec.replace_on.contains(&name.as_str())) { " ⟳" } else { "" };
-        let _ =
-            writeln!(text, "| `{name}`{anew} | {} | {default} | {} |", type_of(field, root), cell(&paragraph(field)));
+        let _ = writeln!(
+            text,
+            "| `{name}`{anew} | {}{secret} | {default} | {} |",
+            type_of(field, root),
+            cell(&paragraph(field))
+        );
     }
 }
 

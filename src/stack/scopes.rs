@@ -7,10 +7,12 @@ use serde_json::Value;
 
 use super::Options;
 use super::diagnostic::{Finding, Report, did_you_mean, nearest};
+use super::files::Files;
 use super::node::{Entry, Item, Node, Table};
 use super::source::{Place, Sources};
 use super::substitute::substitute;
 use crate::graph::{Attributes, Reference, template};
+use crate::secret::{Mark, Secrets};
 
 /// The types that a variable may declare.
 const TYPES: [&str; 6] = ["string", "integer", "number", "bool", "list", "table"];
@@ -27,6 +29,8 @@ struct Declared {
     place: Place,
     kind: Option<String>,
     default: Option<Node>,
+    /// Whether its value is a secret, and the file that holds it, if it is in one.
+    secret: Option<Option<(String, Place)>>,
 }
 
 /// A variable's value.
@@ -46,6 +50,7 @@ pub struct Scopes<'a> {
     variables: HashMap<String, Variable>,
     /// What `${self.…}` knows.
     pub own: BTreeMap<&'static str, Option<String>>,
+    secrets: Secrets,
     stacks: BTreeMap<String, Result<Attributes, String>>,
     told: BTreeSet<String>,
     depth: usize,
@@ -75,6 +80,7 @@ impl<'a> Scopes<'a> {
             declared,
             variables: HashMap::new(),
             own: BTreeMap::new(),
+            secrets: Secrets::default(),
             stacks: BTreeMap::new(),
             told: BTreeSet::new(),
             depth: 0,
@@ -112,6 +118,59 @@ impl<'a> Scopes<'a> {
         for name in names {
             self.variable(&name, sources, report);
         }
+    }
+
+    /// The secret variables: their values where these are given now. A value that is not is missed only by who needs it.
+    pub fn read_secrets(&mut self, files: &Files<'_>, report: &mut Report) {
+        for (name, declared) in &self.declared {
+            let Some(file) = &declared.secret else { continue };
+            if self.options.vars.contains_key(name) {
+                report.error(
+                    Finding::at(declared.place, format!("`--var {name}=…` shows a secret to everybody on the machine"))
+                        .label("declared secret here")
+                        .help(format!("give it in the environment, as COFFERDAM_VAR_{name}, or in a file")),
+                );
+            }
+            let value = match (self.options.environment.get(name), file) {
+                (Some(value), _) => Some(value.clone()),
+                (None, None) => None,
+                (None, Some((path, place))) => match (files.read)(path).map(String::from_utf8) {
+                    Ok(Ok(text)) => Some(text.strip_suffix('\n').map_or(text.clone(), str::to_owned)),
+                    Ok(Err(_)) => {
+                        report.error(
+                            Finding::at(*place, format!("the file `{path}` is not UTF-8")).help("a secret is a text"),
+                        );
+                        None
+                    }
+                    // Whoever does not send it need not have it.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+                    Err(error) => {
+                        report.error(
+                            Finding::at(*place, format!("the file `{path}` cannot be read: {error}"))
+                                .help("make it readable for yourself"),
+                        );
+                        None
+                    }
+                },
+            };
+            if value.as_ref().is_some_and(String::is_empty) {
+                report.error(
+                    Finding::at(declared.place, format!("the secret `{name}` is empty"))
+                        .help("give it a value, or leave it out where it is not sent"),
+                );
+            }
+            self.secrets.declare(name, value);
+        }
+    }
+
+    /// The secret variables.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// The secret variables, for good.
+    pub fn take_secrets(&mut self) -> Secrets {
+        std::mem::take(&mut self.secrets)
     }
 
     /// The variables that are known.
@@ -233,6 +292,9 @@ impl<'a> Scopes<'a> {
 
     fn work_out(&mut self, name: &str, sources: &Sources, report: &mut Report) -> Option<Value> {
         let declared = self.declared.get(name)?;
+        if declared.secret.is_some() {
+            return Some(Mark { name, digest: None }.to_string().into());
+        }
         let (place, mut default) = (declared.place, declared.default.clone());
         let kind = declared.kind.clone();
         let given = self.options.vars.get(name).map(|text| (text, format!("--var {name}=…")));
@@ -376,8 +438,17 @@ fn declaration(entry: Entry, report: &mut Report) -> Declared {
         );
     }
     let Item::Table(mut table) = node.item else {
-        return Declared { name, place, kind: None, default: Some(node) };
+        return Declared { name, place, kind: None, default: Some(node), secret: None };
     };
+    if let Some(entry) = table.take("secret") {
+        match entry.node.item {
+            Item::Bool(true) => return secret(name, place, table, report),
+            Item::Bool(false) => {}
+            _ => report.error(
+                Finding::at(entry.node.place, format!("`secret` is {}", entry.node.is_a())).help("it is true or false"),
+            ),
+        }
+    }
     let default = table.take("default").map(|entry| entry.node);
     let kind = table.take("type").and_then(|entry| match entry.node.text() {
         Some(kind) if TYPES.contains(&kind) => Some(kind.to_owned()),
@@ -399,18 +470,44 @@ fn declaration(entry: Entry, report: &mut Report) -> Declared {
                 .help("write it in quotes"),
         );
     }
-    unknown_keys(&name, &table, report);
-    Declared { name, place, kind, default }
+    unknown_keys(&name, &table, &["default", "description", "type", "secret"], report);
+    Declared { name, place, kind, default, secret: None }
 }
 
-fn unknown_keys(name: &str, table: &Table, report: &mut Report) {
+/// `name = { secret = true, description, file }`: its value is never in the stack.
+fn secret(name: String, place: Place, mut table: Table, report: &mut Report) -> Declared {
+    if let Some(entry) = table.take("default") {
+        report.error(
+            Finding::at(entry.key_place, format!("the value of the secret `{name}` would stand in the stack")).help(
+                format!("give it in the environment, as COFFERDAM_VAR_{name}, or in a file of its own: file = \"…\""),
+            ),
+        );
+    }
+    if let Some(entry) = table.take("type")
+        && entry.node.text() != Some("string")
+    {
+        report.error(Finding::at(entry.node.place, "a secret is a text").help("leave `type` out"));
+    }
+    table.take("description");
+    let file = table.take("file").and_then(|entry| {
+        let path = entry.node.text().map(str::to_owned);
+        if path.is_none() {
+            report.error(
+                Finding::at(entry.node.place, format!("the file of `{name}` is {}", entry.node.is_a()))
+                    .help("give its name, relative to the project: file = \"secrets/token\""),
+            );
+        }
+        Some((path?, entry.node.place))
+    });
+    unknown_keys(&name, &table, &["secret", "file", "description"], report);
+    Declared { name, place, kind: None, default: None, secret: Some(file) }
+}
+
+fn unknown_keys(name: &str, table: &Table, known: &[&str], report: &mut Report) {
     for entry in &table.entries {
-        let known = ["default", "description", "type"];
-        let help = match nearest(&entry.key, known) {
+        let help = match nearest(&entry.key, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => {
-                format!("it takes default, description and type; a table as value is {name} = {{ default = {{ … }} }}")
-            }
+            None => format!("it takes {}; a table as value is {name} = {{ default = {{ … }} }}", known.join(", ")),
         };
         report.error(
             Finding::at(entry.key_place, format!("the declaration of `{name}` has no key `{}`", entry.key)).help(help),

@@ -23,6 +23,7 @@ use super::{SNAPSHOT, StateError};
 const JOURNAL: &str = "journal.jsonl";
 const LOCK: &str = "lock";
 const HISTORY: &str = "history";
+const ASIDE: &str = "set-aside";
 
 /// How often taking a lock is tried again: looking who holds one locks the file for a moment.
 const TRIES: u32 = 5;
@@ -282,6 +283,36 @@ impl Held for Writing {
         file.set_len(0).map_err(StateError::io("write", &path))?;
         *whole = 0;
         file.sync_data().map_err(StateError::io("sync", &path))
+    }
+
+    fn set_aside(&mut self, name: &str) -> Result<Option<String>, StateError> {
+        self.check()?;
+        let there: Vec<(&str, PathBuf)> = [JOURNAL, SNAPSHOT]
+            .into_iter()
+            .map(|key| (key, self.directory.file(key)))
+            .filter(|(_, path)| path.exists())
+            .collect();
+        if there.is_empty() {
+            return Ok(None);
+        }
+        let all = self.directory.file(ASIDE);
+        fs::create_dir_all(&all).map_err(StateError::io("create", &all))?;
+        let mut number = 1;
+        let to = loop {
+            let to = all.join(if number == 1 { name.to_owned() } else { format!("{name}-{number}") });
+            match fs::create_dir(&to) {
+                Ok(()) => break to,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                Err(error) => return Err(StateError::io("create", &to)(error)),
+            }
+        };
+        for (key, path) in there {
+            fs::rename(&path, to.join(key)).map_err(StateError::io("set aside", &path))?;
+        }
+        for directory in [&to, &self.directory.path] {
+            sync_directory(directory).map_err(StateError::io("sync", directory))?;
+        }
+        Ok(Some(to.display().to_string()))
     }
 
     fn forget(&mut self, name: &str) {

@@ -1,6 +1,7 @@
 //! State: what the tool made, where it is, and what it was about to do. A snapshot, a journal, a lock and a history in
 //! one place for each stack, environment, cloud, account and region.
 
+mod aside;
 mod deposed;
 mod directory;
 mod error;
@@ -17,6 +18,7 @@ use std::collections::{BTreeMap, btree_map};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use aside::Rebuild;
 pub use deposed::{Aside, Deposed};
 pub use directory::{Directories, Directory};
 pub use error::StateError;
@@ -24,10 +26,11 @@ pub use history::{Change, End, Run, What, changes};
 pub use lock::Holder;
 pub use memory::Memory;
 pub use place::{Contents, Held, Home, Occupied, Place, Taken};
-pub use snapshot::{Snapshot, sha256};
+pub use snapshot::{Snapshot, hexadecimal, sha256};
 pub use store::{Store, Writer};
 
 use crate::graph::{Address, Attributes, Reference};
+use crate::secret::Seal;
 
 /// The version of the snapshot's form.
 pub const FORMAT_VERSION: u32 = 2;
@@ -57,6 +60,11 @@ pub struct Entry {
     /// Whether it is only read: something that existed before, or a lookup.
     #[serde(default, skip_serializing_if = "is_false")]
     pub read_only: bool,
+    /// What an update changed that is not known to have come to its end, by attribute, as it was before it; null where it
+    /// was not set. An update may take several calls, and not all that they do can be read back (instances that are
+    /// replaced, protection that is set on each): so the next plan makes the same change again.
+    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    pub changing: Attributes,
 }
 
 fn yes() -> bool {
@@ -97,7 +105,8 @@ pub struct Intent {
     pub operation: Operation,
     /// The identity of a create: client token or tag.
     pub token: String,
-    /// The attributes of a create, by which it is found again; empty otherwise.
+    /// The attributes of a create, by which it is found again; of an update, what it changes, as it was before (see
+    /// [`Entry::changing`]).
     #[serde(default, skip_serializing_if = "Attributes::is_empty")]
     pub attributes: Attributes,
     /// What a created resource depends on.
@@ -132,6 +141,11 @@ pub enum Record {
     Intent(Intent),
     /// A call is known to have had its effect, or none: nothing is left to look up.
     Settled {
+        /// The intent's number.
+        number: u64,
+    },
+    /// An update did not come to its end: some of its calls may have had their effect, others not.
+    HalfDone {
         /// The intent's number.
         number: u64,
     },
@@ -212,6 +226,9 @@ pub struct State {
     /// For an emulated cloud: which run of it. Another run has forgotten everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
+    /// The key of the digests that stand for secret values, where the stack has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<Seal>,
     /// What exists.
     pub resources: BTreeMap<Address, Entry>,
     /// What was replaced and is to be deleted.
@@ -237,6 +254,7 @@ impl State {
             account: account.to_owned(),
             region: region.to_owned(),
             instance: None,
+            seal: None,
             resources: BTreeMap::new(),
             deposed: Aside::default(),
             outputs: BTreeMap::new(),
@@ -294,16 +312,35 @@ impl State {
             Record::Begin { .. } | Record::End { .. } => {}
             Record::Intent(intent) => self.unresolved.push(intent),
             Record::Settled { number } => drop(self.resolve(number)),
+            Record::HalfDone { number } => {
+                if let Some(Intent { address, attributes, id, .. }) = self.resolve(number)
+                    && let Some(entry) = self.resources.get_mut(&address).filter(|entry| Some(&entry.id) == id.as_ref())
+                {
+                    // Of several tries it counts how it was before the first.
+                    for (name, before) in attributes {
+                        entry.changing.entry(name).or_insert(before);
+                    }
+                }
+            }
             Record::Created { number, id, outputs, protect } => {
                 if let Some(Intent { address, attributes, depends_on, .. }) = self.resolve(number) {
-                    let entry =
-                        Entry { id, attributes, outputs, depends_on, protect, complete: false, read_only: false };
+                    let entry = Entry {
+                        id,
+                        attributes,
+                        outputs,
+                        depends_on,
+                        protect,
+                        complete: false,
+                        read_only: false,
+                        changing: Attributes::new(),
+                    };
                     self.place(address, entry);
                 }
             }
             Record::Ready { address, outputs } => {
                 if let Some(entry) = self.resources.get_mut(&address) {
                     entry.complete = true;
+                    entry.changing.clear();
                     entry.outputs.extend(outputs);
                 }
             }

@@ -138,6 +138,13 @@ pub trait Held: Debug + Send {
     /// Where that cannot be done.
     fn clear(&mut self) -> Result<(), StateError>;
 
+    /// Moves what stands there out of the way, whole or damaged, to where it is kept under this name and never deleted.
+    /// Gives what messages call that; `None` where nothing stood there.
+    ///
+    /// # Errors
+    /// Where it cannot be moved; what was not moved still stands there then.
+    fn set_aside(&mut self, name: &str) -> Result<Option<String>, StateError>;
+
     /// Removes a former snapshot. Failing to is no failure of the run.
     fn forget(&mut self, name: &str);
 }

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::secret::Seal;
+
 use super::place::{Contents, Held, Home, Place, Taken};
 use super::{
     Directories, Directory, End, Holder, Occupied, Record, Run, SNAPSHOT, Snapshot, State, StateError, changes,
@@ -185,6 +187,33 @@ impl Store {
     /// # Errors
     /// Where somebody else writes, or the place cannot be written to.
     pub fn open(&self, holder: &Holder, fresh: impl FnOnce() -> State) -> Result<Writer, StateError> {
+        let mut writing = self.lock(holder)?;
+        let contents = writing.held.contents()?;
+        let state = match self.found(&contents)? {
+            Some(Found { snapshot, records, whole }) => {
+                writing.begin(&snapshot.state, whole)?;
+                match interrupted(&snapshot.state, &records) {
+                    None => snapshot.state,
+                    Some((run, mut state)) => {
+                        state.serial += 1;
+                        writing.write(&state, Some(&run), true)?;
+                        writing.begin(&state, 0)?;
+                        state
+                    }
+                }
+            }
+            None => return writing.anew(fresh()),
+        };
+        Ok(Writer::new(state, writing))
+    }
+
+    /// The place that it is in.
+    pub(super) fn place(&self) -> &dyn Place {
+        self.place.as_ref()
+    }
+
+    /// Takes the lock, whatever stands in the place.
+    pub(super) fn lock(&self, holder: &Holder) -> Result<Writing, StateError> {
         let text = serde_json::to_string(holder).unwrap_or_default();
         let held = match self.place.take(&text)? {
             Taken::Held(held) => held,
@@ -200,29 +229,7 @@ impl Store {
             who: format!("{}@{}", holder.user, holder.host),
             at: holder.since.clone(),
         };
-        let mut writing = Writing { place: self.place.clone(), held, begin };
-        let contents = writing.held.contents()?;
-        let state = match self.found(&contents)? {
-            Some(Found { snapshot, records, whole }) => {
-                writing.begin(&snapshot.state, whole)?;
-                match interrupted(&snapshot.state, &records) {
-                    None => snapshot.state,
-                    Some((run, mut state)) => {
-                        state.serial += 1;
-                        writing.write(&state, Some(&run), true)?;
-                        writing.begin(&state, 0)?;
-                        state
-                    }
-                }
-            }
-            None => {
-                let state = fresh();
-                writing.write(&state, None, false)?;
-                writing.begin(&state, 0)?;
-                state
-            }
-        };
-        Ok(Writer { before: state.clone(), state, writing, pending: Vec::new(), is_changed: false, unwritable: None })
+        Ok(Writing { place: self.place.clone(), held, begin })
     }
 }
 
@@ -261,20 +268,27 @@ fn name_of(serial: u64) -> String {
     format!("{serial:08}.json")
 }
 
-fn number_of(name: &str) -> Option<u64> {
+pub(super) fn number_of(name: &str) -> Option<u64> {
     name.strip_suffix(".json")?.parse().ok()
 }
 
 /// A place that is locked, and the run that locked it.
 #[derive(Debug)]
-struct Writing {
+pub(super) struct Writing {
     place: Arc<dyn Place>,
-    held: Box<dyn Held>,
+    pub(super) held: Box<dyn Held>,
     /// This run's first record, of no snapshot yet.
     begin: Record,
 }
 
 impl Writing {
+    /// Begins with a state where there is none.
+    pub(super) fn anew(mut self, state: State) -> Result<Writer, StateError> {
+        self.write(&state, None, false)?;
+        self.begin(&state, 0)?;
+        Ok(Writer::new(state, self))
+    }
+
     /// Begins this run's part of the journal of a snapshot, behind what counts of it.
     fn begin(&mut self, state: &State, whole: u64) -> Result<(), StateError> {
         if let Record::Begin { serial, lineage, .. } = &mut self.begin {
@@ -318,6 +332,10 @@ pub struct Writer {
 }
 
 impl Writer {
+    fn new(state: State, writing: Writing) -> Self {
+        Self { before: state.clone(), state, writing, pending: Vec::new(), is_changed: false, unwritable: None }
+    }
+
     /// The state as it is now.
     pub fn state(&self) -> &State {
         &self.state
@@ -329,6 +347,12 @@ impl Writer {
             self.state.instance = instance;
             self.is_changed = true;
         }
+    }
+
+    /// Keeps the key of the digests that stand for secret values.
+    pub fn set_seal(&mut self, seal: Seal) {
+        self.state.seal = Some(seal);
+        self.is_changed = true;
     }
 
     /// Takes a record into the state; it is safe after the next [`Writer::sync`].

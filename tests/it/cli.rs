@@ -85,6 +85,7 @@ fn help_of_each_verb() {
         "",
         "validate",
         "plan",
+        "rehearse",
         "apply",
         "destroy",
         "drift",
@@ -113,6 +114,37 @@ fn help_of_each_verb() {
         let name = if verb.is_empty() { "help".to_owned() } else { format!("help_{}", verb.replace(' ', "_")) };
         keep(&name, &run(folder.path(), &arguments));
     }
+}
+
+#[test]
+fn a_rehearsal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stack = r#"
+        name = "demo"
+        region = "eu-west-2"
+
+        [network.main]
+        cidr = "10.0.0.0/16"
+        nat = "single"
+
+        [network.main.subnets]
+        private = { a = "10.0.0.0/24" }
+        public = { a = "10.0.1.0/24" }
+
+        [role.app]
+        service = "ecs-tasks.amazonaws.com"
+
+        [log_group.app]
+    "#;
+    fs::write(folder.path().join("demo.toml"), stack).expect("the stack is written");
+    let told = [
+        run(folder.path(), &["rehearse", "demo.toml", "--times", "5"]),
+        run(folder.path(), &["rehearse", "demo.toml", "--destroy", "--times", "1"]),
+        run(folder.path(), &["rehearse", "demo.toml", "--json", "--times", "1"]),
+        run(folder.path(), &["rehearse", "demo.toml", "--times", "0"]),
+    ];
+    keep("rehearse", &told.join("\n"));
+    assert!(!folder.path().join("state").exists(), "nothing is written");
 }
 
 #[test]
@@ -389,4 +421,44 @@ async fn a_failed_action_stops_only_what_depends_on_it() {
     project.plan_is_empty("going on");
     project.succeeds(&["destroy", "--yes"]);
     assert!(project.state().is_empty());
+}
+
+/// Who cannot be asked, and where nobody answers, is told at once and once.
+#[test]
+fn credentials_and_endpoints_that_are_wrong() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(
+        folder.path().join("demo.toml"),
+        "name = \"demo\"\nregion = \"eu-west-2\"\n[vpc.main]\ncidr = \"10.0.0.0/16\"\n",
+    )
+    .expect("the stack is written");
+    let arguments = ["plan", "demo.toml", "--cloud", "aws"];
+    let told = |variables: &[(&str, &str)]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
+        command.current_dir(folder.path()).env_clear().env("HOME", folder.path());
+        command.env("AWS_EC2_METADATA_DISABLED", "true").envs(variables.iter().copied());
+        transcript(&arguments, &command.args(arguments).output().expect("the binary runs"))
+    };
+    // A port that was free a moment ago.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|one| one.local_addr()).expect("a port");
+    let endpoint = format!("http://{free}");
+    let keys = [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test"), ("AWS_ENDPOINT_URL", &*endpoint)];
+    let shown =
+        [told(&[]), told(&[("AWS_PROFILE", "nobody")]), told(&keys).replace(&endpoint, "http://127.0.0.1:PORT")];
+    keep("credentials", &shown.join("\n"));
+}
+
+/// What AWS refuses for its number or its name is told before anything is sent.
+#[test]
+fn what_a_kind_does_not_take() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tags: String = (0..8).map(|n| format!("T{n} = \"{n}\"\n")).collect();
+    let stack = format!(
+        "name = \"demo\"\nregion = \"eu-west-2\"\n\n[hosted_zone.main]\nname = \"demo.example.com\"\n\n[vpc.main]\n\
+         cidr = \"10.0.0.0/16\"\n\n[vpc_endpoint.s3]\nvpc = \"main\"\nservice = \"s3\"\n\n[route_table.main]\n\
+         vpc = \"main\"\nroutes = [\n  {{ to = \"0.0.0.0/0\", vpc_endpoint = \"s3\" }},\n  \
+         {{ to = \"10.9.0.0/16\", vpc_endpoint = \"${{vpc_endpoint.s3.id}}\" }},\n]\n\n[tags]\n{tags}"
+    );
+    fs::write(folder.path().join("demo.toml"), stack).expect("the stack is written");
+    keep("not_taken", &run(folder.path(), &["validate", "demo.toml"]));
 }

@@ -1,128 +1,18 @@
 //! Runs that die or are stopped: whatever the moment, the next run ends where an undisturbed one would have.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use cofferdam::apply::{Execution, Ledger, Options, Report, Stop, execute, settle};
+use cofferdam::apply::{Execution, Options, Report, Stop, execute};
 use cofferdam::cloud::Cloud;
 use cofferdam::plan::Mode;
-use cofferdam::simulated::{Behaviour, Call, Fault, Moment, Simulated, Timing};
-use cofferdam::state::{Memory, Record, State, StateError};
+use cofferdam::simulated::{Behaviour, Simulated, Timing};
+use cofferdam::state::{Memory, State};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::engine::{assert_settled, complete, empty, options, planned, run_with, slow};
+use crate::proof::{DEATHS, contents, dying};
 use crate::stack::{Ask, graph};
-
-/// The moment at which a run dies, and of how many of its kind.
-#[derive(Debug, Clone, Copy)]
-enum Death {
-    /// Before the nth sync reached the disk.
-    BeforeSync,
-    /// Right after it.
-    AfterSync,
-    /// Before the nth call had an effect.
-    BeforeCall,
-    /// After its effect, before its answer.
-    AfterCall,
-}
-
-/// A ledger whose process may be dead: nothing reaches the disk then.
-struct Mortal {
-    memory: Memory,
-    dead: Arc<AtomicBool>,
-    death: Option<(Death, u64)>,
-    syncs: u64,
-}
-
-impl Mortal {
-    fn die(&self) -> Result<(), StateError> {
-        self.dead.store(true, Ordering::Relaxed);
-        Err(StateError::Damaged { path: "memory".into(), why: "the process died".into() })
-    }
-}
-
-impl Ledger for Mortal {
-    fn state(&self) -> &State {
-        self.memory.state()
-    }
-
-    fn note(&mut self, record: Record) {
-        self.memory.note(record);
-    }
-
-    fn sync(&mut self) -> Result<(), StateError> {
-        if self.dead.load(Ordering::Relaxed) {
-            return self.die();
-        }
-        if matches!(self.death, Some((Death::BeforeSync, number)) if number == self.syncs) {
-            return self.die();
-        }
-        let before = self.memory.syncs();
-        self.memory.sync();
-        let did = self.memory.syncs() > before;
-        self.syncs += u64::from(did);
-        if did && matches!(self.death, Some((Death::AfterSync, number)) if number + 1 == self.syncs) {
-            return self.die();
-        }
-        Ok(())
-    }
-}
-
-/// One run that dies as told. Gives the state that the next run finds, and whether it did die.
-async fn dying(cloud: &Simulated, stack: &Value, state: State, ask: Ask<'_>, death: (Death, u64)) -> (State, bool) {
-    let dead = Arc::new(AtomicBool::new(false));
-    let calls = AtomicU64::new(0);
-    let flag = dead.clone();
-    cloud.set_faults(move |_: &Call<'_>, moment: Moment| {
-        if flag.load(Ordering::Relaxed) {
-            return Some(Fault::Silence);
-        }
-        let mine = match death.0 {
-            Death::BeforeCall => Moment::Before,
-            Death::AfterCall => Moment::After,
-            Death::BeforeSync | Death::AfterSync => return None,
-        };
-        let dies = moment == mine && calls.fetch_add(1, Ordering::Relaxed) == death.1;
-        flag.fetch_or(dies, Ordering::Relaxed);
-        dies.then_some(Fault::Silence)
-    });
-    let mut ledger = Mortal { memory: Memory::new(state.clone()), dead: dead.clone(), death: Some(death), syncs: 0 };
-    let whole_run = async {
-        if settle(cloud, &mut ledger).await.is_err() {
-            return;
-        }
-        let plan = planned(cloud, &graph(cloud, stack.clone()), ledger.memory.state(), ask).await;
-        let (_sender, stop) = watch::channel(Stop::No);
-        // Few slots, so that intents are noted of what is not sent yet.
-        let options = Options { slots: 2, ..options() };
-        let execution = Execution { plan: &plan, cloud, ledger: &mut ledger, options, stop, emit: &mut |_| {} };
-        if let Ok(report) = execute(execution).await {
-            assert!(report.is_complete(), "{report:?}");
-        }
-    };
-    // A call that is never answered keeps the run waiting; dropping it is what the death of its process does.
-    let _ = tokio::time::timeout(Duration::from_secs(36_000), whole_run).await;
-    cloud.clear_faults();
-    let died = dead.load(Ordering::Relaxed);
-    (if died { ledger.memory.after_crash(state) } else { ledger.memory.close() }, died)
-}
-
-/// What the cloud holds, by address, with addresses in place of ids.
-fn contents(cloud: &Simulated) -> BTreeMap<String, String> {
-    let held = cloud.held();
-    let mut texts = BTreeMap::new();
-    for one in held.values() {
-        let mut text = Value::Object(one.attributes.clone()).to_string();
-        for (id, other) in &held {
-            text = text.replace(id.as_str(), other.address.as_str());
-        }
-        assert!(texts.insert(one.address.to_string(), text).is_none(), "{} is there once", one.address);
-    }
-    texts
-}
 
 fn before() -> Value {
     json!({
@@ -151,7 +41,8 @@ fn after() -> Value {
 
 fn behaviours() -> [Behaviour; 3] {
     let ms = Duration::from_millis;
-    let invisible = Timing { call: ms(80), ready: ms(700), gone: ms(300), visible: ms(4000) };
+    let invisible =
+        Timing { call: ms(80), ready: ms(700), gone: ms(300), visible: ms(4000), usable: ms(2000), finishing: 3 };
     [
         Behaviour::default(),
         Behaviour { jitter: 0.8, seed: 7, ..slow() },
@@ -177,24 +68,27 @@ async fn everywhere(first: Option<Value>, then: Value, mode: Mode, twice: bool) 
         let (cloud, state) = start().await;
         complete(run_with(&cloud, &graph(&cloud, then.clone()), state, ask, options()).await);
         let wanted = contents(&cloud);
-        for death in [Death::BeforeSync, Death::AfterSync, Death::BeforeCall, Death::AfterCall] {
+        for (name, death) in DEATHS {
             for number in 0.. {
                 let (cloud, state) = start().await;
-                let (mut state, died) = dying(&cloud, &then, state, ask, (death, number)).await;
-                if twice {
-                    state = dying(&cloud, &then, state, ask, (death, number % 5)).await.0;
-                }
                 let graph = graph(&cloud, then.clone());
+                // Few slots, so that intents are noted of what is not sent yet.
+                let first = dying(&cloud, &graph, state, ask, Some(death(number)), (2, number % 2 == 0)).await;
+                let mut state = first.state;
+                if twice {
+                    state = dying(&cloud, &graph, state, ask, Some(death(number % 5)), (2, true)).await.state;
+                }
                 let ran = run_with(&cloud, &graph, state, ask, options()).await;
-                assert!(ran.report.is_complete(), "{death:?} {number}: {:?}", ran.report);
-                assert_eq!(contents(&cloud), wanted, "{death:?} {number}");
+                assert!(ran.report.is_complete(), "{name} {number}: {:?}", ran.report);
+                assert_eq!(contents(&cloud), wanted, "{name} {number}");
                 if mode == Mode::Destroy {
-                    assert!(ran.state.is_empty(), "{death:?} {number}: {:?}", ran.state);
+                    assert!(ran.state.is_empty(), "{name} {number}: {:?}", ran.state);
                 } else {
                     assert_settled(&cloud, &graph, &ran.state).await;
                 }
-                if !died {
-                    assert!(number > 2, "it died at {number} moments");
+                if !first.died {
+                    // A cloud that answers at once lets nobody wait.
+                    assert!(number > 2 || name == "waits", "it died at {number} {name}");
                     break;
                 }
             }

@@ -27,6 +27,7 @@ fn put(number: usize) -> Record {
         protect: false,
         complete: true,
         read_only: false,
+        changing: Attributes::new(),
     };
     Record::Put { address: Address::new("node", &format!("n{number}")), entry }
 }

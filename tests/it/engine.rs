@@ -89,7 +89,7 @@ pub async fn assert_settled(cloud: &Simulated, graph: &Graph, state: &State) {
 pub fn slow() -> Behaviour {
     let ms = Duration::from_millis;
     Behaviour {
-        timing: Timing { call: ms(100), ready: ms(1000), gone: ms(500), visible: Duration::ZERO },
+        timing: Timing { call: ms(100), ready: ms(1000), gone: ms(500), ..Timing::default() },
         ..Behaviour::default()
     }
 }
@@ -412,4 +412,124 @@ async fn an_interrupted_create_that_changed_since_ends_as_the_stack_says() {
     assert_eq!(state.resources["node.b"].attributes["size"], 2);
     assert_eq!(state.resources["node.b"].depends_on.len(), 1);
     assert_settled(&cloud, &graph(&cloud, stack), &state).await;
+}
+
+/// An error of this class for calls like these, as often as told, before they have an effect.
+fn times(cloud: &Simulated, count: u32, class: ErrorClass, is_hit: impl Fn(&Call<'_>) -> bool + Send + 'static) {
+    let mut left = count;
+    cloud.set_faults(move |call: &Call<'_>, moment: Moment| {
+        let hit = moment == Moment::Before && left > 0 && is_hit(call);
+        left -= u32::from(hit);
+        hit.then(|| error(class)).flatten()
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_made_in_this_run_may_not_be_found_yet() {
+    for (operation, address) in [
+        (Operation::Finish, "node.a"),
+        (Operation::Poll, "node.a"),
+        (Operation::Create, "node.b"),
+        (Operation::Finish, "node.b"),
+        (Operation::Update, "node.c"),
+    ] {
+        let hit = move |call: &Call<'_>| {
+            call.operation == operation && call.address.is_some_and(|one| one.as_str() == address)
+        };
+        let cloud = Simulated::default();
+        let state = complete(apply(&cloud, json!({ "node.c": {} }), empty()).await);
+        times(&cloud, 4, ErrorClass::NotFound, hit);
+        let mut stack = chain();
+        stack["node.c"] = json!({ "beside": ["${node.b.id}"] });
+        let state = complete(apply(&cloud, stack.clone(), state).await);
+        assert_settled(&cloud, &graph(&cloud, stack.clone()), &state).await;
+
+        // It is found soon, or never.
+        let cloud = Simulated::default();
+        let state = complete(apply(&cloud, json!({ "node.c": {} }), empty()).await);
+        times(&cloud, 1000, ErrorClass::NotFound, hit);
+        let ran = apply(&cloud, stack, state).await;
+        assert_eq!(ran.report.failed.len(), 1, "{operation:?} of {address}");
+        assert!(ran.report.elapsed < Duration::from_secs(30), "{operation:?}: {:?}", ran.report.elapsed);
+    }
+    // What stood there before is gone, and does not come back.
+    let cloud = Simulated::default();
+    let state = complete(apply(&cloud, json!({ "node.a": {}, "node.b": {} }), empty()).await);
+    times(&cloud, 1, ErrorClass::NotFound, |call| call.operation == Operation::Update);
+    let ran = apply(&cloud, json!({ "node.a": {}, "node.b": { "beside": ["${node.a.id}"] } }), state).await;
+    assert_eq!(ran.report.failed.len(), 1);
+    assert!(ran.report.elapsed < Duration::from_secs(1), "{:?}", ran.report.elapsed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_that_did_not_come_to_its_end_is_made_again() {
+    let stack = |size: u64| json!({ "node.a": { "size": size, "secret": "s" }, "node.b": {} });
+    let is_update = |call: &Call<'_>| call.operation == Operation::Update;
+    let is_poll = |call: &Call<'_>| call.operation == Operation::Poll;
+    // The first call of the update had its effect, a later one was refused; or what it began ended badly.
+    for (moment, hit) in [
+        (Moment::After, is_update as fn(&Call<'_>) -> bool), //
+        (Moment::Before, is_update),
+        (Moment::Before, is_poll),
+    ] {
+        for drifted in [false, true] {
+            let cloud = Simulated::default();
+            let state = complete(apply(&cloud, stack(if drifted { 2 } else { 1 }), empty()).await);
+            let id = state.resources["node.a"].id.clone();
+            if drifted {
+                cloud.meddle(&id, |attributes| drop(attributes.insert("size".into(), json!(1))));
+            }
+            cloud.set_faults(move |call: &Call<'_>, at: Moment| {
+                (at == moment && hit(call)).then(|| error(ErrorClass::Denied)).flatten()
+            });
+            let ran = apply(&cloud, stack(2), state).await;
+            assert_eq!((ran.report.failed.len(), ran.report.updated), (1, 0));
+            let state = ran.state;
+            cloud.clear_faults();
+            // It is told and done again, although the cloud shows what is wanted.
+            cloud.meddle(&id, |attributes| drop(attributes.insert("size".into(), json!(2))));
+            let plan = planned(&cloud, &graph(&cloud, stack(2)), &state, Ask::default()).await;
+            let changes: Vec<_> = plan.changing().map(|a| (a.address.as_str(), a.reason.as_str())).collect();
+            assert_eq!(changes, [("node.a", "changing it did not come to its end")]);
+            let paths: Vec<_> = plan.changing().flat_map(|a| &a.changes).map(|c| (&*c.path, &c.before)).collect();
+            assert_eq!(paths, [("size", &json!(1))]);
+            assert!(plan.drift.is_empty(), "{:?}", plan.drift);
+            // Who takes the change back is done with it.
+            let back = apply(&cloud, stack(1), state.clone()).await;
+            assert_settled(&cloud, &graph(&cloud, stack(1)), &complete(back)).await;
+            cloud.meddle(&id, |attributes| drop(attributes.insert("size".into(), json!(2))));
+            cloud.forget_calls();
+            let state = complete(apply(&cloud, stack(2), state).await);
+            assert_eq!(cloud.calls()[&("node", Operation::Update)], 1);
+            assert_settled(&cloud, &graph(&cloud, stack(2)), &state).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_that_was_cut_off_is_made_again() {
+    for how in [Stop::Gently, Stop::Now] {
+        let cloud = Simulated::new(slow());
+        let state = complete(apply(&cloud, json!({ "node.a": { "size": 1 } }), empty()).await);
+        let mut ledger = Memory::new(state);
+        let wanted = graph(&cloud, json!({ "node.a": { "size": 2 } }));
+        let plan = planned(&cloud, &wanted, ledger.state(), Ask::default()).await;
+        let (sender, stop) = watch::channel(Stop::No);
+        let execution =
+            Execution { plan: &plan, cloud: &cloud, ledger: &mut ledger, options: options(), stop, emit: &mut |_| {} };
+        let asking = async {
+            // The call is through, and what it began is not.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let _ = sender.send(how);
+            std::future::pending::<()>().await
+        };
+        let report = tokio::select! {
+            report = execute(execution) => report.unwrap(),
+            () = asking => unreachable!("it never ends"),
+        };
+        assert!(!report.is_complete());
+        let again = run_with(&cloud, &wanted, ledger.close(), Ask::default(), options()).await;
+        assert_eq!(again.report.updated, 1, "{how:?}");
+        assert_settled(&cloud, &wanted, &complete(again)).await;
+    }
 }

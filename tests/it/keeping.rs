@@ -6,14 +6,14 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cofferdam::apply::{Execution, Report, Stop, execute};
+use cofferdam::apply::{Execution, Report, Stop, execute, settle};
 use cofferdam::cloud::{
-    Cloud, CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
+    Cloud, CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
 };
 use cofferdam::graph::{Attributes, Graph, KindSpec, Scope};
 use cofferdam::plan::{Plan, drift, refresh};
 use cofferdam::simulated::{Behaviour, Call, Fault, Moment, Operation, Simulated, Timing};
-use cofferdam::state::{Memory, State};
+use cofferdam::state::{Intent, Memory, Record, State};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -49,6 +49,14 @@ impl Cloud for Odd<'_> {
 
     fn spec(&self, kind: &str) -> Option<&KindSpec> {
         self.inner.spec(kind)
+    }
+
+    fn kinds(&self) -> Vec<&str> {
+        self.inner.kinds()
+    }
+
+    async fn owned(&self, kind: &str) -> Result<Vec<Owned>, CloudError> {
+        self.inner.owned(kind).await
     }
 
     async fn read(&self, kind: &str, wanted: &[Known]) -> Result<Vec<Option<Observed>>, CloudError> {
@@ -124,7 +132,10 @@ async fn a_saved_plan_no_longer_fits_once_a_run_of_it_has_died() {
     let cloud = Simulated::default();
     let stack = json!({ "node.a": {}, "node.b": { "inputs": ["${node.a.id}"] } });
     let graph = graph(&cloud, stack.clone());
-    let first = crate::stack::plan(&cloud, &graph, None, None, Ask::default()).unwrap();
+    let mut first = crate::stack::plan(&cloud, &graph, None, None, Ask::default()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    first.save(&folder.path().join("plan"), None).unwrap();
+    let first = Plan::load(&folder.path().join("plan")).unwrap();
     assert_eq!(fits(&first, &empty()), Ok(()), "a plan made before there was a state");
     refuse(&cloud, Operation::Create, "node.b");
     let snapshot = empty();
@@ -355,4 +366,28 @@ async fn drift_is_told_even_where_no_plan_is_allowed() {
     let drift = drift(&state, &observed, &|kind| cloud.spec(kind));
     let told: Vec<_> = drift.iter().map(|one| (one.address.as_str(), one.gone, one.changes.len())).collect();
     assert_eq!(told, [("node.gone", true, 0), ("node.kept", false, 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delete_that_never_went_out_is_not_taken_for_done_by_one_lagging_read() {
+    let cloud = Simulated::default();
+    let stack = json!({ "node.a": {} });
+    let state = complete(apply(&cloud, stack, empty()).await);
+    let id = state.resources["node.a"].id.clone();
+    let address = crate::stack::address("node.a");
+    let intent = Intent {
+        number: 0,
+        address: address.clone(),
+        operation: cofferdam::state::Operation::Delete,
+        token: String::new(),
+        attributes: Attributes::new(),
+        depends_on: Vec::new(),
+        id: Some(id.clone()),
+    };
+    let mut ledger = Memory::new(state);
+    ledger.note(Record::Intent(intent));
+    let odd = Odd::new(&cloud);
+    odd.hide(&id, 1);
+    settle(&odd, &mut ledger).await.unwrap();
+    assert!(ledger.state().resources.contains_key(&address), "it is there, and known");
 }

@@ -1,6 +1,7 @@
 //! What is made from the types and kept in the repository is as the types are.
 
-use cofferdam::kinds::Registry;
+use cofferdam::graph::Identity;
+use cofferdam::kinds::{Registry, identity};
 use cofferdam::stack;
 
 fn assert_kept(path: &str, made: &str) {
@@ -16,4 +17,32 @@ fn the_schema_for_editors_is_up_to_date() {
 #[test]
 fn the_reference_is_up_to_date() {
     assert_kept("docs/reference.md", &stack::reference(&Registry::new()));
+}
+
+#[test]
+fn the_table_of_identities_is_up_to_date() {
+    assert_kept("docs/identity.md", &identity::table(&Registry::new()));
+}
+
+#[test]
+fn every_kind_has_what_its_identity_takes() {
+    let registry = Registry::new();
+    for spec in registry.specs() {
+        let (kind, actions) = (spec.name, registry.kind(spec.name).expect("it is registered").actions());
+        assert!(!actions.read.is_empty(), "{kind} is looked up by some call");
+        assert_eq!(spec.identity == Identity::Lookup, actions.create.is_empty(), "{kind} is made, or only looked up");
+        match spec.identity {
+            Identity::TagOnCreate => assert!(spec.taggable, "{kind} is found by a tag, and takes none"),
+            Identity::UniqueName => {
+                let name = spec.naming.map_or("name", |naming| naming.attribute);
+                let schema = (spec.schema)();
+                assert!(!schema["properties"][name].is_null(), "{kind} is found by its {name}, and has none");
+                assert!(
+                    spec.replace_on.contains(&name),
+                    "{kind} is found by its {name}, which may not change under it"
+                );
+            }
+            Identity::ClientToken | Identity::Natural | Identity::Lookup => {}
+        }
+    }
 }

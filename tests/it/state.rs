@@ -24,6 +24,7 @@ fn folder(store: &Store) -> &Path {
 
 fn put(name: &str) -> Record {
     let entry = Entry {
+        changing: Attributes::default(),
         id: format!("id-{name}"),
         attributes: Attributes::new(),
         outputs: Attributes::new(),

@@ -29,6 +29,7 @@ fn entry(id: &str) -> Entry {
         protect: false,
         complete: true,
         read_only: false,
+        changing: Attributes::new(),
     }
 }
 

@@ -66,12 +66,14 @@ impl Run<'_> {
     /// A call failed: again, look it up, or give up.
     fn refused(&mut self, step: usize, stage: Stage, error: CloudError) {
         let patience = match (stage, error.class) {
+            (_, ErrorClass::NotFound) => self.cloud.visibility(),
             (Stage::Delete, _) => self.options.delete_patience,
             (Stage::Poll(_), _) => self.options.settle_patience,
             _ => self.options.patience,
         };
         let again = match error.class {
             ErrorClass::Throttled | ErrorClass::NotYet => true,
+            ErrorClass::NotFound => self.may_be_unseen(step, stage) && !patience.is_zero(),
             ErrorClass::Uncertain => {
                 let progressing = &mut self.steps_state[step];
                 if stage == Stage::Create {
@@ -102,6 +104,17 @@ impl Run<'_> {
             self.pause(step);
         } else {
             self.failed(step, error);
+        }
+    }
+
+    /// Whether what a call does not find may be something made in this run that not every part of the cloud shows yet:
+    /// the resource itself, or something that it depends on.
+    fn may_be_unseen(&self, step: usize, stage: Stage) -> bool {
+        let is_new = self.steps.steps[step].kind == StepKind::Create;
+        match stage {
+            Stage::Finish | Stage::Poll(Phase::Created) => is_new || self.steps_state[step].on_new,
+            Stage::Create | Stage::Update => self.steps_state[step].on_new,
+            _ => false,
         }
     }
 
@@ -200,7 +213,11 @@ impl Run<'_> {
         let action = self.action(step);
         if let Some(known) = self.steps_state[step].known.clone() {
             let complete = !action.unfinished;
-            self.keep(action, known.attributes.clone(), &known.outputs, &known.id, complete);
+            let mut entry = entry(action, known.attributes.clone(), &known.outputs, &known.id, complete);
+            // Until it took hold, it may have to be done again.
+            let update = self.steps_state[step].update.as_ref();
+            entry.changing = update.into_iter().flat_map(|update| was(&update.before, &update.changed)).collect();
+            self.ledger.note(Record::Put { address: action.address.clone(), entry });
         }
         self.settle_intent(step);
         self.release(step, Need::Existence);
@@ -240,15 +257,7 @@ impl Run<'_> {
         id: &str,
         complete: bool,
     ) {
-        let entry = Entry {
-            id: id.to_owned(),
-            attributes,
-            outputs: outputs.clone(),
-            depends_on: dependencies(action),
-            protect: action.protect,
-            complete,
-            read_only: false,
-        };
+        let entry = entry(action, attributes, outputs, id, complete);
         self.ledger.note(Record::Put { address: action.address.clone(), entry });
     }
 
@@ -263,6 +272,7 @@ impl Run<'_> {
             protect: false,
             complete: true,
             read_only: true,
+            changing: Attributes::new(),
         };
         self.ledger.note(Record::Put { address: action.address.clone(), entry });
     }
@@ -284,6 +294,7 @@ impl Run<'_> {
         }
         let same = entry.depends_on == depends_on
             && entry.outputs == action.outputs
+            && entry.changing.is_empty()
             && entry.attributes.keys().all(|name| action.attributes.contains_key(name))
             && action
                 .attributes
@@ -298,8 +309,10 @@ impl Run<'_> {
     fn release(&mut self, step: usize, reached: Need) {
         let first = !self.steps_state[step].exists;
         self.steps_state[step].exists = true;
+        let is_news = matches!(self.steps.steps[step].kind, StepKind::Create | StepKind::Update);
         for index in 0..self.steps.dependents[step].len() {
             let (dependent, need) = self.steps.dependents[step][index];
+            self.steps_state[dependent].on_new |= is_news;
             let now = match reached {
                 Need::Existence => first && need == Need::Existence,
                 Need::Readiness => need == Need::Readiness || first,
@@ -342,8 +355,14 @@ impl Run<'_> {
 
     pub(super) fn failed(&mut self, step: usize, error: CloudError) {
         // Where it is certain that nothing was done, nothing is left to look up.
-        if !error.is(ErrorClass::Uncertain) && self.steps_state[step].stage != Stage::Find {
-            self.settle_intent(step);
+        let stage = self.steps_state[step].stage;
+        if !error.is(ErrorClass::Uncertain) && stage != Stage::Find {
+            match self.steps_state[step].intent.take() {
+                // Of several calls some may have had their effect.
+                Some(number) if stage == Stage::Update => self.ledger.note(Record::HalfDone { number }),
+                Some(number) => self.ledger.note(Record::Settled { number }),
+                None => {}
+            }
         }
         self.steps_state[step].done = true;
         let address = self.action(step).address.clone();
@@ -404,5 +423,27 @@ impl Run<'_> {
         }
         self.ledger.sync()?;
         Ok(self.report)
+    }
+}
+
+/// These attributes as they are in `before`; null where they are not set.
+pub(super) fn was<'a>(
+    before: &'a Attributes,
+    names: &'a BTreeSet<String>,
+) -> impl Iterator<Item = (String, Value)> + use<'a> {
+    names.iter().map(|name| (name.clone(), before.get(name).cloned().unwrap_or_default()))
+}
+
+/// A resource as the state keeps it, all of it known.
+fn entry(action: &Action, attributes: Attributes, outputs: &Attributes, id: &str, complete: bool) -> Entry {
+    Entry {
+        id: id.to_owned(),
+        attributes,
+        outputs: outputs.clone(),
+        depends_on: dependencies(action),
+        protect: action.protect,
+        complete,
+        read_only: false,
+        changing: Attributes::new(),
     }
 }

@@ -8,6 +8,7 @@ use similar::{ChangeTag, TextDiff};
 use super::{style, value};
 use crate::cloud::ADDRESS_TAG;
 use crate::plan::{After, Change, Verb};
+use crate::secret::Mark;
 
 /// Lines do not grow longer than this where they can be broken.
 const WIDTH: usize = 110;
@@ -138,7 +139,8 @@ fn literal(after: &After) -> &Value {
 
 /// Whether a value is a text that is not for one line.
 fn is_long(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| text.trim_end().contains('\n') || length(text) > LONG)
+    Mark::of(value).is_none()
+        && value.as_str().is_some_and(|text| text.trim_end().contains('\n') || length(text) > LONG)
 }
 
 /// Whether a line is too long where it can be broken.
@@ -155,7 +157,7 @@ pub fn value_by_line(value: &Value) -> String {
 pub fn by_line(after: &After) -> String {
     match (literal(after), value::items(after)) {
         (Value::Null, _) => String::new(),
-        (Value::String(text), _) => text.clone(),
+        (Value::String(text), _) if Mark::parse(text).is_none() => text.clone(),
         (_, Some(items)) => items.iter().map(|item| format!("{item}\n")).collect(),
         (_, None) => value::after(after),
     }
@@ -168,6 +170,10 @@ fn notes(change: &Change, verb: Verb) -> String {
     }
     if change.drift && verb == Verb::Update {
         let _ = write!(notes, "  {}", style::faint("undoes a change made outside"));
+    }
+    let is_secret = |value: &Value| Mark::of(value).is_some();
+    if is_secret(&change.before) && is_secret(literal(&change.after)) {
+        let _ = write!(notes, "  {}", style::faint("another value"));
     }
     notes
 }

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::apply::{Event, Report};
+use crate::apply::{Event, Orphan, Recovered, Report};
 use crate::plan::{FORMAT_VERSION, Plan};
+use crate::secret::without_digests;
 use crate::state::Run;
 
 /// A plan: what `plan --json` prints.
@@ -23,7 +24,7 @@ pub fn plan(plan: &Plan) -> Value {
             })
         })
         .collect();
-    json!({
+    let mut told = json!({
         "format_version": FORMAT_VERSION,
         "tool_version": plan.tool_version,
         "mode": plan.mode,
@@ -39,7 +40,43 @@ pub fn plan(plan: &Plan) -> Value {
         "actions": actions,
         "drift": plan.drift,
         "outputs": plan.output_changes,
+    });
+    without_digests(&mut told);
+    told
+}
+
+/// What a recovery found: what `recover --json` prints.
+pub fn recovered(recovered: &Recovered) -> Value {
+    let found: serde_json::Map<String, Value> = recovered
+        .found
+        .iter()
+        .map(|(address, found)| {
+            let one = json!({
+                "id": found.entry.id,
+                "way": found.way,
+                "declared": found.declared,
+                "believed": found.believed,
+            });
+            (address.to_string(), one)
+        })
+        .collect();
+    let nameless: Vec<Value> = recovered.nameless.iter().map(|(kind, id)| json!({ "kind": kind, "id": id })).collect();
+    json!({
+        "format_version": FORMAT_VERSION,
+        "found": found,
+        "missing": recovered.missing,
+        "disputed": recovered.disputed,
+        "nameless": nameless,
     })
+}
+
+/// What is in no state: what `orphans --json` prints.
+pub fn orphans(orphans: &[Orphan]) -> Value {
+    let all: Vec<Value> = orphans
+        .iter()
+        .map(|orphan| json!({ "kind": orphan.kind, "id": orphan.observed.id, "address": orphan.address }))
+        .collect();
+    json!({ "format_version": FORMAT_VERSION, "orphans": all })
 }
 
 /// An event of an apply: one line each.

@@ -4,6 +4,8 @@ mod changes;
 pub mod history;
 pub mod json;
 pub mod plan;
+pub mod recovered;
+pub mod rehearsal;
 pub mod style;
 mod value;
 

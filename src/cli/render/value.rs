@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::style;
 use crate::graph::template;
 use crate::plan::After;
+use crate::secret::Mark;
 
 /// A value on one line.
 pub fn inline(value: &Value) -> String {
@@ -55,6 +56,7 @@ fn split(line: &str) -> Option<(&str, &str, &str)> {
 fn render(value: &Value, is_template: bool) -> String {
     match value {
         Value::Null => "(unset)".to_owned(),
+        Value::String(text) if Mark::parse(text).is_some() => "(secret)".to_owned(),
         Value::String(text) if is_template => template_text(text),
         Value::Array(items) => {
             format!("[{}]", items.iter().map(|item| render(item, is_template)).collect::<Vec<_>>().join(", "))

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::providers::own_cluster;
 use super::{Architecture, Capacity, Refresh, Spot, SpotSettings};
 use crate::constructs::below::{is_unknown, named};
 use crate::constructs::network::NetworkConstruct;
@@ -49,6 +50,7 @@ impl Chosen {
         check_role(capacity, &mut problems);
         check_agent(&capacity.agent, &mut problems);
         check_bases(capacity, input, &mut problems);
+        check_shares(capacity, input, &mut problems);
         if problems.is_empty() {
             Ok(Self { vpc, subnets, ways, instance_types, architecture, spot })
         } else {
@@ -318,6 +320,21 @@ fn check_agent(agent: &BTreeMap<String, String>, problems: &mut Vec<Problem>) {
         } else if value.contains('\n') {
             problems.push(Problem::at(&path, "a setting is one line"));
         }
+    }
+}
+
+/// A cluster that the stack does not make keeps its default strategy.
+fn check_shares(capacity: &Capacity, input: &Input<'_>, problems: &mut Vec<Problem>) {
+    let cluster = named(input, "cluster", "name", &capacity.cluster);
+    if own_cluster(input, &cluster).is_some() {
+        return;
+    }
+    let given = |name: &str| input.attributes.get(name).and_then(Value::as_u64).is_some_and(|number| number > 0);
+    for name in ["weight", "base"].into_iter().filter(|name| given(name)) {
+        let message =
+            format!("the cluster `{}` is not made by this stack, and keeps its default strategy", capacity.cluster);
+        let help = format!("remove `{name}`, and name the capacity provider in the services that use it");
+        problems.push(Problem::at(name, message).help(help));
     }
 }
 

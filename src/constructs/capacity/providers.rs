@@ -7,6 +7,13 @@ use crate::constructs::Input;
 use crate::constructs::below::{given, named, reference};
 use crate::graph::{Address, Attributes, Reference, Resource, template};
 
+/// The cluster's own address, where the stack makes it; none where it exists already, or is named by what it is called.
+pub fn own_cluster(input: &Input<'_>, cluster: &str) -> Option<Address> {
+    let address = template::references(cluster).first().and_then(Reference::address)?;
+    let exists = input.blocks.get(&address).is_some_and(|block| block.contains_key("existing"));
+    (!exists && address.construct().is_none()).then_some(address)
+}
+
 /// The one list of capacity providers of a cluster. The first capacity of the cluster, by address, gives it for all of
 /// them; it stands below the cluster, so that it stays where it is when capacities come and go. None where the stack
 /// declares a `cluster_capacity` for the cluster.
@@ -25,12 +32,14 @@ pub fn cluster_capacity(input: &Input<'_>, cluster: &str) -> Option<Resource> {
         return None;
     }
     let number = |block: &Attributes, name: &str, default| block.get(name).and_then(Value::as_u64).unwrap_or(default);
+    let is_own = own_cluster(input, cluster).is_some();
     let mut providers = Vec::new();
     let mut default = Vec::new();
     for (address, block) in siblings {
         let provider = reference(&address.child("capacity_provider", OWN), "name");
         let (weight, base) = (number(block, "weight", 1), number(block, "base", 0));
-        if weight > 0 || base > 0 {
+        // Which providers a cluster uses by default is for whoever owns it to say.
+        if is_own && (weight > 0 || base > 0) {
             default.push(json!({ "provider": provider, "weight": weight, "base": base }));
         }
         providers.push(provider);

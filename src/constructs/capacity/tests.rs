@@ -73,6 +73,31 @@ fn the_count_is_ours_only_where_ecs_does_not_scale() {
 }
 
 #[test]
+fn a_cluster_of_somebody_else_keeps_its_default_strategy() {
+    let base = BASE.replace("[cluster.main]", "[cluster.main]\nexisting = \"prod\"");
+    for cluster in ["main", "prod"] {
+        let block = |more: &str| {
+            format!(
+                "{base}\n[capacity.main]\ncluster = \"{cluster}\"\nsize = {{ min = 1, max = 3 }}\n\
+                 instance_type = \"t3.small\"\n{more}"
+            )
+        };
+        let expansion = expand(&block(""), "capacity.main").unwrap();
+        let list = addresses(&expansion).into_iter().find(|one| one.contains("/cluster_capacity.")).unwrap();
+        let list = attributes(&expansion, list);
+        assert_eq!(list["providers"], json!(["${capacity.main/capacity_provider.instances.name}"]));
+        assert_eq!(list["default"], json!([]), "a default would replace the owner's");
+        assert_eq!(
+            problems(expand(&block("weight = 2"), "capacity.main")),
+            [format!(
+                "weight: the cluster `{cluster}` is not made by this stack, and keeps its default strategy (remove \
+                 `weight`, and name the capacity provider in the services that use it)"
+            )]
+        );
+    }
+}
+
+#[test]
 fn subnets_may_be_a_list_or_a_reference_to_one() {
     for (given, expected) in [
         (r#""${network.main.public_subnet_ids}""#, json!(["${network.main.public_subnet_ids}"])),

@@ -1,9 +1,10 @@
 //! What can be wrong with a network besides where its subnets lie.
 
-use super::layout::{GATEWAY_SERVICES, Layout};
+use super::layout::Layout;
 use super::{FlowLogs, Nat, Network};
 use crate::constructs::below::is_unknown;
 use crate::graph::{Problem, Scope};
+use crate::kinds::GATEWAY_SERVICES;
 
 /// Whether a text that should be an id is one of this sort, or a reference that cannot be judged yet.
 pub fn is_id(text: &str, prefix: &str) -> bool {

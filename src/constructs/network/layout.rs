@@ -22,7 +22,7 @@ use super::{Nat, Network, Tier, TierTable, Zones};
 use crate::aws::facts;
 use crate::constructs::below::is_unknown;
 use crate::graph::{Attributes, Problem, Scope};
-use crate::kinds::Tags;
+use crate::kinds::{GATEWAY_SERVICES, Tags};
 use crate::net::parse_cidr;
 
 /// The tier that is public by its name.
@@ -30,9 +30,6 @@ pub const PUBLIC: &str = "public";
 
 /// The tier that interface endpoints stand in, where there is one.
 const PRIVATE: &str = "private";
-
-/// Services with gateway endpoints (https://docs.aws.amazon.com/vpc/latest/privatelink/gateway-endpoints.html).
-pub const GATEWAY_SERVICES: [&str; 2] = ["s3", "dynamodb"];
 
 /// Bits of the address that choose the tier's part, and again the zone's.
 const SLOT_BITS: u8 = 3;

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use crate::graph::template::{self, Part, Reference};
+use crate::graph::{Attributes, Problem};
 use crate::kinds::Tags;
 
 /// Instances of one launch template, as many as are needed, spread over subnets.
@@ -17,8 +20,8 @@ pub struct AutoscalingGroup {
     /// The launch template that instances are started from.
     #[schemars(extend("x-reference" = "launch_template.id"))]
     pub launch_template: String,
-    /// The version of it: a number, `"$Default"` or `"$Latest"`. Refer to the template's
-    /// `"${launch_template.NAME.default_version}"`, so that its changes reach the instances that run.
+    /// The version of it: a number, `"$Default"` or `"$Latest"`. For a template of the stack it is the template's
+    /// `"${launch_template.NAME.default_version}"` unless given, so that its changes reach the instances that run.
     #[serde(default = "default_version")]
     pub launch_template_version: String,
     /// The subnets that instances are started in.
@@ -187,6 +190,22 @@ impl SpotStrategy {
     }
 }
 
+/// Attributes in their canonical form: a template of the stack is followed from version to version.
+///
+/// # Errors
+/// Where they are not of their type.
+pub fn canonical(mut attributes: Attributes) -> Result<Attributes, Problem> {
+    let template = attributes.get("launch_template").and_then(Value::as_str).map(template::parts);
+    if let Some([Part::Reference(inner, _)]) = template.as_deref()
+        && let Some(Reference { target, attribute }) = Reference::parse(inner)
+        && attribute == "id"
+    {
+        let version = format!("${{{target}.default_version}}");
+        attributes.entry("launch_template_version").or_insert_with(|| version.into());
+    }
+    crate::kinds::canonical::<AutoscalingGroup>(attributes)
+}
+
 fn default_version() -> String {
     "$Default".to_owned()
 }
@@ -209,4 +228,25 @@ fn hundred() -> i32 {
 
 fn yes() -> bool {
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_template_of_the_stack_is_followed_from_version_to_version() {
+        let version = |given: Value| {
+            let mut group = json!({ "subnets": [], "min": 0, "max": 1 });
+            for (name, value) in given.as_object().unwrap() {
+                group[name] = value.clone();
+            }
+            canonical(group.as_object().cloned().unwrap()).unwrap()["launch_template_version"].clone()
+        };
+        let own = "${capacity.a/launch_template.web.id}";
+        assert_eq!(version(json!({ "launch_template": own })), "${capacity.a/launch_template.web.default_version}");
+        assert_eq!(version(json!({ "launch_template": "lt-0123456789abcdef0" })), "$Default");
+        assert_eq!(version(json!({ "launch_template": own, "launch_template_version": "3" })), "3");
+    }
 }

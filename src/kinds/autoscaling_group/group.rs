@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_autoscaling::types::{
-    AutoScalingGroup as Group, InstancesDistribution, LaunchTemplate as MixedTemplate, LaunchTemplateOverrides,
+    AutoScalingGroup as Group, Filter, InstancesDistribution, LaunchTemplate as MixedTemplate, LaunchTemplateOverrides,
     LaunchTemplateSpecification, LifecycleState, MixedInstancesPolicy, ScalingActivityStatusCode as Status, Tag,
 };
 use serde_json::{Value, json};
@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use super::INSTANCES_PER_CALL;
 use super::attributes::{AutoscalingGroup, MixedInstances};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, ErrorClass, Observed, Progress, TOKEN_TAG};
+use crate::cloud::{CloudError, CreateRequest, ErrorClass, Observed, Progress, STACK_TAG, TOKEN_TAG};
 use crate::graph::Attributes;
-use crate::kinds::{Tags, create_tags, tags_of};
+use crate::kinds::{Tags, create_tags, tags_of, what_is_missing_is_unset};
 
 /// How many groups one call takes ("DescribeAutoScalingGroups": 100 where MaxRecords says so).
 const PER_CALL: usize = 100;
@@ -25,36 +25,58 @@ const PER_CALL: usize = 100;
 pub async fn describe(aws: &Aws, names: &[String]) -> Result<Vec<Group>, CloudError> {
     let mut groups = Vec::new();
     for chunk in names.chunks(PER_CALL) {
-        let mut next = None;
-        loop {
-            let page = aws
-                .calls
-                .read("autoscaling:DescribeAutoScalingGroups", || {
-                    aws.autoscaling
-                        .describe_auto_scaling_groups()
-                        .set_auto_scaling_group_names(Some(chunk.to_vec()))
-                        .max_records(PER_CALL as i32)
-                        .set_next_token(next.clone())
-                        .send()
-                })
-                .await?;
-            next = page.next_token().map(str::to_owned);
-            groups.extend(page.auto_scaling_groups.unwrap_or_default());
-            if next.is_none() {
-                break;
-            }
-        }
+        groups.extend(listed(aws, Some(chunk.to_vec()), None).await?);
     }
     Ok(groups)
 }
 
-/// Groups by name, without those that are being deleted: a group has a status only then ("AutoScalingGroup").
+/// The groups that carry the tag of the stack that is worked on, without those that are being deleted.
+///
+/// # Errors
+/// Of `DescribeAutoScalingGroups`.
+pub async fn of_stack(aws: &Aws) -> Result<Vec<Group>, CloudError> {
+    let filter = Filter::builder().name(format!("tag:{STACK_TAG}")).values(&aws.scope.stack).build();
+    let mut groups = listed(aws, None, Some(vec![filter])).await?;
+    groups.retain(is_living);
+    Ok(groups)
+}
+
+async fn listed(aws: &Aws, names: Option<Vec<String>>, filters: Option<Vec<Filter>>) -> Result<Vec<Group>, CloudError> {
+    let mut groups = Vec::new();
+    let mut next = None;
+    loop {
+        let page = aws
+            .calls
+            .read("autoscaling:DescribeAutoScalingGroups", || {
+                aws.autoscaling
+                    .describe_auto_scaling_groups()
+                    .set_auto_scaling_group_names(names.clone())
+                    .set_filters(filters.clone())
+                    .max_records(PER_CALL as i32)
+                    .set_next_token(next.clone())
+                    .send()
+            })
+            .await?;
+        next = page.next_token().map(str::to_owned);
+        groups.extend(page.auto_scaling_groups.unwrap_or_default());
+        if next.is_none() {
+            return Ok(groups);
+        }
+    }
+}
+
+/// A group has a status only while it is being deleted ("AutoScalingGroup").
+fn is_living(group: &Group) -> bool {
+    !group.status().is_some_and(|status| status.starts_with("Delete"))
+}
+
+/// Groups by name, without those that are being deleted.
 ///
 /// # Errors
 /// Of `DescribeAutoScalingGroups`.
 pub async fn living(aws: &Aws, names: &[String]) -> Result<Vec<Group>, CloudError> {
     let mut groups = describe(aws, names).await?;
-    groups.retain(|group| !group.status().is_some_and(|status| status.starts_with("Delete")));
+    groups.retain(is_living);
     Ok(groups)
 }
 
@@ -178,6 +200,16 @@ pub fn observe(group: &Group, wanted: Option<&Attributes>) -> Observed {
     put("mixed_instances", mixed.map(|mixed| json!(observe_mixed(mixed))));
     put("propagate_tags", propagates(group, wanted).map(|on| json!(on)));
     put("tags", Some(tags(group)));
+    if let Some(wanted) = wanted {
+        let unset = [
+            ("default_warmup_seconds", Value::Null),
+            ("max_instance_lifetime_seconds", Value::Null),
+            ("mixed_instances", Value::Null),
+            ("target_groups", json!([])),
+            ("enabled_metrics", json!([])),
+        ];
+        what_is_missing_is_unset(&mut attributes, wanted, &unset);
+    }
     let id = group.auto_scaling_group_name().unwrap_or_default().to_owned();
     Observed { id, attributes, outputs: outputs(group) }
 }
@@ -467,4 +499,24 @@ pub fn list(set: &BTreeSet<String>) -> Option<Vec<String>> {
 /// Ids with commas between them, as `VPCZoneIdentifier` takes them.
 pub fn joined(ids: &BTreeSet<String>) -> String {
     ids.iter().map(String::as_str).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_took_away_is_not_set_any_more() {
+        let group = Group::builder().auto_scaling_group_name("web").default_instance_warmup(-1).build();
+        let wanted = json!({
+            "name": "web", "mixed_instances": { "instance_types": ["t3.small"] }, "default_warmup_seconds": 60,
+            "max_instance_lifetime_seconds": 86400, "target_groups": ["arn"], "enabled_metrics": ["GroupMaxSize"],
+        });
+        let seen = observe(&group, wanted.as_object()).attributes;
+        for name in ["mixed_instances", "default_warmup_seconds", "max_instance_lifetime_seconds"] {
+            assert_eq!(seen.get(name), Some(&Value::Null), "{name}");
+        }
+        assert_eq!((&seen["target_groups"], &seen["enabled_metrics"]), (&json!([]), &json!([])));
+        assert!(!observe(&group, Some(&Attributes::new())).attributes.contains_key("target_groups"));
+    }
 }

@@ -12,7 +12,7 @@ use aws_sdk_ec2::types::{
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Imds, LaunchTemplate, Volume, VolumeType};
 use crate::graph::Attributes;
@@ -130,6 +130,21 @@ pub fn observe(data: &ResponseLaunchTemplateData, attributes: &mut Attributes) {
     put("volumes", Some(json!(volumes)));
     let tags = data.tag_specifications().iter().find(|tags| tags.resource_type() == Some(&ResourceType::Instance));
     put("instance_tags", Some(ec2::tags(tags.map(|tags| tags.tags()).unwrap_or_default())));
+}
+
+/// What the attributes are that the data of a version need not hold, where it does not. Credits and the groups of an
+/// interface are not among them: an emulator leaves them out.
+pub fn unset() -> [(&'static str, Value); 8] {
+    [
+        ("image", Value::Null),
+        ("instance_type", Value::Null),
+        ("instance_profile", Value::Null),
+        ("key_pair", Value::Null),
+        ("user_data", Value::Null),
+        ("ebs_optimized", Value::Null),
+        ("public_ip", Value::Null),
+        ("detailed_monitoring", json!(false)),
+    ]
 }
 
 /// User data as it was written; what is no text stays as AWS keeps it.

@@ -94,6 +94,22 @@ pub async fn listed(aws: &Aws, arns: &[&str]) -> Result<HashSet<String>, CloudEr
     Ok(found)
 }
 
+/// The families that have active revisions.
+pub async fn families(aws: &Aws) -> Result<Vec<String>, CloudError> {
+    use aws_sdk_ecs::types::TaskDefinitionFamilyStatus::Active;
+    let mut found = Vec::new();
+    let mut next = None;
+    loop {
+        let call = || aws.ecs.list_task_definition_families().status(Active).set_next_token(next.clone()).send();
+        let page = aws.calls.read("ecs:ListTaskDefinitionFamilies", call).await?;
+        found.extend(page.families.unwrap_or_default());
+        next = page.next_token.filter(|token: &String| !token.is_empty());
+        if next.is_none() {
+            return Ok(found);
+        }
+    }
+}
+
 /// The active revisions of a family, newest first, by ARN.
 pub async fn newest(aws: &Aws, family: &str) -> Result<Vec<String>, CloudError> {
     of_family(aws, family, TaskDefinitionStatus::Active).await

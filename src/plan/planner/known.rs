@@ -90,7 +90,12 @@ impl<'a> Planner<'a, '_> {
         let inputs = self.inputs;
         let Some(entry) = self.entry(&resource.address) else { return false };
         let asked = || inputs.replace.iter().any(|name| resource.address.is_within(name));
-        if entry.read_only || !entry.complete || entry.protect != resource.protect || spec.is_lookup() {
+        if entry.read_only
+            || !entry.complete
+            || !entry.changing.is_empty()
+            || entry.protect != resource.protect
+            || spec.is_lookup()
+        {
             return false;
         }
         if resource.existing.is_some() || resource.attributes.len() != entry.attributes.len() || asked() {

@@ -1,6 +1,7 @@
 //! Targets: what a plan of a part takes along, and what it leaves alone for the sake of the rest.
 
 use super::*;
+use crate::words::nearest;
 
 impl<'a> Planner<'a, '_> {
     /// The addresses that `--target` selects: those named, what they depend on, and, of what is deleted, what depends on
@@ -16,13 +17,7 @@ impl<'a> Planner<'a, '_> {
         let mut errors = Vec::new();
         for name in inputs.targets.iter().chain(inputs.replace) {
             if !all.iter().any(|address| address.is_within(name)) {
-                let near = all
-                    .iter()
-                    .map(|a| a.as_str())
-                    .map(|a| (strsim::jaro_winkler(a, name), a))
-                    .filter(|(likeness, _)| *likeness > 0.8)
-                    .max_by(|a, b| a.0.total_cmp(&b.0))
-                    .map(|(_, a)| a.to_owned());
+                let near = nearest(name, all.iter().map(|a| a.as_str())).map(str::to_owned);
                 errors.push(PlanError::UnknownTarget { name: name.clone(), near });
             }
         }

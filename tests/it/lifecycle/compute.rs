@@ -1,8 +1,8 @@
 use aws_sdk_ssm::types::ParameterType;
 use serde_json::{Value, json};
 
-use super::{Project, Step, go_on, many, one, tell};
-use crate::support::{Emulator, unique};
+use super::{Project, Step, go_on, many, one, tell, text};
+use crate::support::{Emulator, make, unique};
 
 async fn cluster(emulator: Emulator) {
     let stack = r#"
@@ -89,6 +89,9 @@ echo ECS_CLUSTER=main >> /etc/ecs/ecs.config
         ),
         Step::Drift("launch_template.main", "security_groups", json!([])),
         Step::Drift("launch_template.main", "user_data", json!("#!/bin/sh\nreboot\n")),
+        // What somebody takes away is drift like what somebody changes.
+        Step::Drift("launch_template.main", "key_pair", Value::Null),
+        Step::Drift("launch_template.main", "instance_profile", Value::Null),
         many(
             &[("instance_profile = \"main\"\nkey_pair = \"ops\"\nsecurity_groups = [\"a\"]\n", "")],
             "update",
@@ -135,6 +138,22 @@ echo ECS_CLUSTER=main >> /etc/ecs/ecs.config
         one("{u}-main", "{u}-again", "replace", "launch_template.main.name"),
     ];
     tell(emulator, stack, steps).await;
+}
+
+/// A template is adopted by its id, whatever it is called; then the plan says what its name means.
+async fn a_template_of_another_name(emulator: Emulator) {
+    let cloud = emulator.cloud().await;
+    let theirs = json!({ "name": unique("theirs"), "image": "ami-12c6146b", "instance_type": "t3.small" });
+    let theirs = make(&cloud, "launch_template", theirs).await;
+    let stack = "[launch_template.main]\nname = \"{u}-main\"\nimage = \"ami-12c6146b\"\ninstance_type = \"t3.small\"\n";
+    let project = Project::new(emulator, stack);
+    let import = ["import", "stack.toml", "launch_template.main", &theirs.id, "--cloud", "aws"];
+    let output = project.command().args(import).output().expect("the binary runs");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(project.ids()["launch_template.main"], theirs.id);
+    project.succeeds(&["apply", "--yes"]);
+    project.plan_is_empty("adopting");
+    go_on(project, stack, Vec::new()).await;
 }
 
 /// What an autoscaling group and what is above it stand on.
@@ -369,4 +388,4 @@ zones = "${zones.all.names}"
     go_on(project, &stack, Vec::new()).await;
 }
 
-crate::on_each_emulator!(autoscaling_group, capacity, cluster, launch_template, lookups);
+crate::on_each_emulator!(autoscaling_group, capacity, cluster, launch_template, a_template_of_another_name, lookups);

@@ -143,6 +143,49 @@ async fn network(emulator: Emulator) {
     project.nothing_is_left_of(&state).await;
 }
 
+/// Capacity on a cluster that somebody else made: what the cluster had is there afterwards, and after the destroy.
+async fn capacity_of_another(emulator: Emulator) {
+    let cloud = emulator.cloud().await;
+    let name = crate::support::unique("prod");
+    let prod = make(&cloud, "cluster", json!({ "name": name })).await;
+    let theirs = json!({ "cluster": name, "providers": ["FARGATE", "FARGATE_SPOT"], "default": [
+        { "provider": "FARGATE", "base": 1 }, { "provider": "FARGATE_SPOT", "weight": 3 },
+    ] });
+    let theirs = make(&cloud, "cluster_capacity", theirs).await;
+    let has = async || {
+        let found = cloud.aws().ecs.describe_clusters().clusters(&name).send().await.expect("the cluster is read");
+        let cluster = found.clusters().first().cloned().expect("it is there");
+        let shares = cluster.default_capacity_provider_strategy().iter();
+        let shares: BTreeSet<_> =
+            shares.map(|s| format!("{} {}+{}", s.capacity_provider(), s.base(), s.weight())).collect();
+        (cluster.capacity_providers().iter().cloned().collect::<BTreeSet<_>>(), shares)
+    };
+    let before = has().await;
+    for declared in [format!("[cluster.main]\nexisting = \"{name}\""), String::new()] {
+        let cluster = if declared.is_empty() { name.as_str() } else { "main" };
+        let stack = CAPACITY
+            .replace("[cluster.main]", &declared)
+            .replace("cluster       = \"main\"", &format!("cluster = \"{cluster}\""));
+        let project = Project::new(emulator, &stack);
+        project.succeeds(&["apply", "--yes"]);
+        project.plan_is_empty("the first apply");
+        let after = has().await;
+        let own = project.ids()["capacity.main/capacity_provider.instances"].clone();
+        assert_eq!(after.0, before.0.iter().cloned().chain([own]).collect(), "theirs and ours");
+        assert_eq!(after.1, before.1, "the default strategy is theirs");
+        project.succeeds(&["destroy", "--yes"]);
+        assert_eq!(has().await, before, "the cluster is as it was");
+    }
+    // AWS's own providers may be listed too, and stay with a cluster that is not the stack's.
+    let stack = format!("[cluster_capacity.main]\ncluster = \"{name}\"\nproviders = [\"FARGATE\"]\n");
+    let project = Project::new(emulator, &stack);
+    project.succeeds(&["apply", "--yes"]);
+    project.succeeds(&["destroy", "--yes"]);
+    assert_eq!(has().await, before, "the cluster is as it was");
+    remove(&cloud, "cluster_capacity", &theirs).await;
+    remove(&cloud, "cluster", &prod).await;
+}
+
 const CAPACITY: &str = r#"
 [network.main]
 cidr = "10.0.0.0/16"
@@ -294,4 +337,4 @@ macro_rules! as_a_whole {
     )+};
 }
 
-as_a_whole!(network, capacity, existing);
+as_a_whole!(network, capacity, capacity_of_another, existing);

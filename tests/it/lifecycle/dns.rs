@@ -1,7 +1,7 @@
 use serde_json::json;
 
-use super::{Case, Change, run};
-use crate::support::Emulator;
+use super::{Case, Change, Project, run, text};
+use crate::support::{Emulator, make, reads_back, remove, unique};
 
 async fn public_zone(emulator: Emulator) {
     let stack = r#"
@@ -99,6 +99,40 @@ async fn dns_record(emulator: Emulator) {
     ];
     let drifts = vec![("values", json!(["2001:db8::2"])), ("ttl", json!(30))];
     record(emulator, lines, changes, drifts).await;
+}
+
+/// A record that somebody made is not written over: it is told, and can be adopted. (moto creates it a second time.)
+#[tokio::test]
+async fn a_record_that_is_there() {
+    let emulator = Emulator::Ministack;
+    let cloud = emulator.cloud().await;
+    let zone = make(&cloud, "hosted_zone", json!({ "name": format!("{}.example.com", unique("there")) })).await;
+    let record = |value: &str| json!({ "zone": zone.id, "name": "www", "type": "A", "values": [value] });
+    let theirs = make(&cloud, "dns_record", record("10.9.9.9")).await;
+    let stack = format!(
+        "[hosted_zone.main]\nexisting = \"{}\"\n\n[dns_record.www]\nzone = \"main\"\nname = \"www\"\ntype = \"A\"\nvalues = [\"10.0.0.1\"]\n\n\
+         [dns_record.new]\nzone = \"main\"\nname = \"new\"\ntype = \"A\"\nvalues = [\"10.0.0.2\"]\n",
+        zone.id
+    );
+    let project = Project::new(emulator, &stack);
+    let output = project.run(&["apply", "--yes"]);
+    let told = text(&output.stderr) + &text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains(&format!("import STACK dns_record.www {}", theirs.id)), "it is told what to do: {told}");
+    reads_back(&cloud, "dns_record", &theirs).await;
+    assert!(project.ids().contains_key("dns_record.new"), "the other record is made");
+    let import =
+        project.command().args(["import", "stack.toml", "dns_record.www", &theirs.id, "--cloud", "aws"]).output();
+    assert!(import.expect("the binary runs").status.success(), "it is adopted");
+    assert!(project.planned(&[]).contains("update dns_record.www"));
+    project.succeeds(&["apply", "--yes"]);
+    project.plan_is_empty("adopting");
+    project.succeeds(&["destroy", "--yes"]);
+    // One that says the same may be what a lost answer was about.
+    make(&cloud, "dns_record", record("10.0.0.1")).await;
+    project.succeeds(&["apply", "--yes"]);
+    project.succeeds(&["destroy", "--yes"]);
+    remove(&cloud, "hosted_zone", &zone).await;
 }
 
 async fn cname(emulator: Emulator) {

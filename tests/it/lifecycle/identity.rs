@@ -1,7 +1,7 @@
 use serde_json::json;
 
-use super::{Case, run};
-use crate::support::Emulator;
+use super::{Case, Project, run, text};
+use crate::support::{Emulator, make, remove, unique};
 
 async fn role(emulator: Emulator) {
     let stack = r#"
@@ -215,3 +215,24 @@ tags = { Team = "a" }
 }
 
 crate::on_each_emulator!(role, policy, policy_description, instance_profile, log_group, repository);
+
+/// Somebody else's role that holds a policy is named at once, and keeps it.
+#[tokio::test]
+async fn a_policy_that_somebody_else_holds() {
+    let emulator = Emulator::Ministack;
+    let cloud = emulator.cloud().await;
+    let document =
+        r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:ListAllMyBuckets","Resource":"*"}]}"#;
+    let stack = format!("[policy.main]\nname = \"{{u}}-main\"\ndocument = '''{document}'''\n");
+    let project = Project::new(emulator, &stack);
+    project.succeeds(&["apply", "--yes"]);
+    let arn = project.ids()["policy.main"].clone();
+    let role = json!({ "name": unique("theirs"), "service": "ec2.amazonaws.com", "managed_policies": [arn] });
+    let role = make(&cloud, "role", role).await;
+    let output = project.run(&["destroy", "--yes"]);
+    let told = text(&output.stderr) + &text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains(&format!("detach it from role {} first", role.id)), "{told}");
+    remove(&cloud, "role", &role).await;
+    project.succeeds(&["destroy", "--yes"]);
+}
