@@ -9,10 +9,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Actions, Kind, Tags, efs, gone_is_fine, in_order, spec, tags_of, text, typed};
+use super::{Actions, Kind, Tags, efs, gone_is_fine, in_order, owned, spec, tags_of, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{
-    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, TOKEN_TAG, UpdateRequest,
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, TOKEN_TAG,
+    UpdateRequest,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Problem, ReplaceOrder};
 
@@ -120,8 +121,12 @@ impl Kind for AccessPointKind {
         Ok(in_order(wanted, of_systems(aws, wanted).await?.iter().map(observe).collect()))
     }
 
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        Ok(owned::of_observed(&aws.scope, of_system(aws, None).await?.iter().map(observe)))
+    }
+
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
-        let found = of_system(aws, text(&lost.request.attributes, "file_system")).await?;
+        let found = of_system(aws, Some(text(&lost.request.attributes, "file_system"))).await?;
         let token = |one: &Observed| tags_of(&one.attributes).get(TOKEN_TAG) == Some(&lost.request.token);
         Ok(found.iter().map(observe).find(token))
     }
@@ -160,7 +165,7 @@ impl Kind for AccessPointKind {
     }
 
     async fn poll(&self, aws: &Aws, known: &Known, phase: Phase) -> Result<Progress, CloudError> {
-        let found = of_system(aws, text(&known.attributes, "file_system")).await?;
+        let found = of_system(aws, Some(text(&known.attributes, "file_system"))).await?;
         let found = found.into_iter().find(|one| one.access_point_id() == Some(&known.id));
         let state = found.as_ref().and_then(|one| one.life_cycle_state());
         Ok(match (phase, state) {
@@ -176,17 +181,24 @@ async fn of_systems(aws: &Aws, wanted: &[Known]) -> Result<Vec<AccessPointDescri
     let systems: BTreeSet<&str> = wanted.iter().map(|known| text(&known.attributes, "file_system")).collect();
     let mut found = Vec::new();
     for system in systems {
-        found.extend(of_system(aws, system).await?);
+        found.extend(of_system(aws, Some(system)).await?);
     }
     found.retain(|one| !matches!(one.life_cycle_state(), Some(LifeCycleState::Deleting | LifeCycleState::Deleted)));
     Ok(found)
 }
 
-async fn of_system(aws: &Aws, system: &str) -> Result<Vec<AccessPointDescription>, CloudError> {
+/// The access points of a file system, or of all.
+async fn of_system(aws: &Aws, system: Option<&str>) -> Result<Vec<AccessPointDescription>, CloudError> {
     let mut found = Vec::new();
     let mut next = None;
     loop {
-        let call = || aws.efs.describe_access_points().file_system_id(system).set_next_token(next.clone()).send();
+        let call = || {
+            aws.efs
+                .describe_access_points()
+                .set_file_system_id(system.map(str::to_owned))
+                .set_next_token(next.clone())
+                .send()
+        };
         let page = match aws.calls.read("elasticfilesystem:DescribeAccessPoints", call).await {
             // With its file system an access point is gone, too.
             Err(error) if error.is(ErrorClass::NotFound) => return Ok(found),

@@ -7,10 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Actions, Kind, Tags, efs, gone_is_fine, in_order, spec, typed};
+use super::{Actions, Kind, Tags, efs, gone_is_fine, in_order, owned, spec, typed};
 use crate::aws::Aws;
 use crate::cloud::{
-    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Problem};
 
@@ -134,6 +134,12 @@ impl Kind for FileSystemKind {
             Ok::<_, CloudError>(observed)
         });
         Ok(in_order(wanted, try_join_all(each).await?))
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        let found = all(aws).await?;
+        let there = found.iter().filter(|one| !is_going(one)).map(|one| observe(aws, one));
+        Ok(owned::of_observed(&aws.scope, there))
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

@@ -7,10 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Actions, Kind, Tags, discovery, gone_is_fine, in_order, is_own, spec, text, typed};
+use super::{Actions, Kind, Tags, discovery, gone_is_fine, in_order, is_own, owned, spec, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{
-    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Problem};
 
@@ -124,6 +124,12 @@ impl Kind for NamespaceKind {
         all.retain(|one| wanted.iter().any(|known| Some(known.id.as_str()) == one.id()));
         let found = try_join_all(all.iter().map(|one| observe(aws, one))).await?;
         Ok(in_order(wanted, found))
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        let all = listed(aws).await?;
+        let found = try_join_all(all.iter().map(|one| observe(aws, one))).await?;
+        Ok(owned::of_observed(&aws.scope, found.into_iter()))
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

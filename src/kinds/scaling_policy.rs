@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{Actions, Kind, gone_is_fine, in_order, spec, text, typed};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder};
 
 /// By what the number of a service's tasks is scaled: kept so that a metric stays near a value, or changed in steps when
@@ -282,6 +282,10 @@ impl Kind for ScalingPolicyKind {
         let targets: BTreeSet<&str> = wanted.iter().map(|known| text(&known.attributes, "target")).collect();
         let found = try_join_all(targets.into_iter().map(|target| describe(aws, target, None))).await?;
         Ok(in_order(wanted, found.iter().flatten().map(observe).collect()))
+    }
+
+    async fn owned(&self, _aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        Ok(Vec::new())
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

@@ -21,7 +21,7 @@ use super::ecs_service::{LaunchType, Network};
 use super::scaling_target::wrong_time;
 use super::{Actions, Kind, gone_is_fine, in_order, spec, text, typed};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder, Scope, template};
 
 /// Tasks that are started by the clock, by EventBridge Scheduler.
@@ -171,6 +171,10 @@ impl Kind for ScheduleKind {
             Ok::<_, CloudError>(get(aws, group, name).await?.map(|found| observe(&found, &known.attributes)))
         });
         Ok(in_order(wanted, try_join_all(each).await?.into_iter().flatten().collect()))
+    }
+
+    async fn owned(&self, _aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        Ok(Vec::new())
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {

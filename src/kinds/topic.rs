@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::document::{PolicyDocument, PolicyUse, check_policy};
-use super::{Actions, Kind, Tags, create_tags, gone_is_fine, in_order, is_own, spec, tag_changes, text, typed};
+use super::{Actions, Kind, Tags, create_tags, gone_is_fine, in_order, is_own, owned, spec, tag_changes, text, typed};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder, Scope, template};
 
 /// Where notifications go, and who gets them.
@@ -158,7 +158,12 @@ impl Kind for TopicKind {
 
     fn actions(&self) -> Actions {
         Actions {
-            read: &["sns:GetTopicAttributes", "sns:ListTagsForResource", "sns:ListSubscriptionsByTopic"],
+            read: &[
+                "sns:ListTopics",
+                "sns:GetTopicAttributes",
+                "sns:ListTagsForResource",
+                "sns:ListSubscriptionsByTopic",
+            ],
             create: &["sns:CreateTopic", "sns:TagResource", "sns:SetTopicAttributes", "sns:Subscribe"],
             update: &[
                 "sns:SetTopicAttributes",
@@ -174,6 +179,12 @@ impl Kind for TopicKind {
     async fn read(&self, aws: &Aws, wanted: &[Known]) -> Result<Vec<Option<Observed>>, CloudError> {
         let each = wanted.iter().map(|known| observe(aws, &known.id, Some(&known.attributes)));
         Ok(in_order(wanted, try_join_all(each).await?.into_iter().flatten().collect()))
+    }
+
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        let arns = listed(aws).await?;
+        let found = try_join_all(arns.iter().map(|arn| observe(aws, arn, None))).await?;
+        Ok(owned::of_observed(&aws.scope, found.into_iter().flatten()))
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
@@ -262,6 +273,21 @@ impl Kind for TopicKind {
 fn arn_of(scope: &Scope, name: &str) -> Option<String> {
     let account = scope.account.as_ref()?;
     Some(format!("arn:{}:sns:{}:{account}:{name}", scope.partition, scope.region))
+}
+
+/// Every topic of account and region, by ARN.
+async fn listed(aws: &Aws) -> Result<Vec<String>, CloudError> {
+    let mut found = Vec::new();
+    let mut next = None;
+    loop {
+        let call = || aws.sns.list_topics().set_next_token(next.clone()).send();
+        let page = aws.calls.read("sns:ListTopics", call).await?;
+        found.extend(page.topics().iter().filter_map(|one| one.topic_arn()).map(str::to_owned));
+        next = page.next_token.filter(|token| !token.is_empty());
+        if next.is_none() {
+            return Ok(found);
+        }
+    }
 }
 
 fn outputs(arn: &str) -> Attributes {
