@@ -279,6 +279,10 @@ fn refine(code: &str, message: &str, status: u16) -> ErrorClass {
         // A service of this name that was deleted has not stopped its tasks yet.
         "InvalidParameterException" | "ClientException" if mentions(&["still draining"]) => ErrorClass::NotYet,
         "InvalidParameterException" | "ClientException" if mentions(&["was not idempotent"]) => ErrorClass::Exists,
+        // Some answer this instead of `ObjectNotFoundException`.
+        "ValidationException" if mentions(&["no scalable target found", "no scaling policy found"]) => {
+            ErrorClass::NotFound
+        }
         // A principal in a trust policy or key policy that was made seconds ago.
         "MalformedPolicyDocument" if mentions(&["invalid principal"]) => ErrorClass::NotYet,
         _ if status == 429 => ErrorClass::Throttled,

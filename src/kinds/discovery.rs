@@ -66,7 +66,11 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(240);
 ///
 /// # Errors
 /// Where it failed; [`ErrorClass::Uncertain`] where it takes too long.
-pub async fn made_by(aws: &Aws, action: &str, operation: &str) -> Result<HashMap<OperationTargetType, String>, CloudError> {
+pub async fn made_by(
+    aws: &Aws,
+    action: &str,
+    operation: &str,
+) -> Result<HashMap<OperationTargetType, String>, CloudError> {
     let begun = tokio::time::Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {

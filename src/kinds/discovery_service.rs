@@ -12,10 +12,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Actions, Kind, Tags, discovery, gone_is_fine, in_order, is_own, spec, text, typed};
+use super::{Actions, Kind, Tags, discovery, gone_is_fine, in_order, is_own, owned, spec, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{
-    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem};
 
@@ -170,17 +170,23 @@ impl Kind for DiscoveryServiceKind {
         let namespaces: BTreeSet<&str> = wanted.iter().map(|known| text(&known.attributes, "namespace")).collect();
         let mut found = Vec::new();
         for namespace in namespaces {
-            let mut all = listed(aws, namespace).await?;
+            let mut all = listed(aws, Some(namespace)).await?;
             all.retain(|one| wanted.iter().any(|known| Some(known.id.as_str()) == one.id()));
             found.extend(try_join_all(all.iter().map(|one| observe(aws, one, namespace))).await?);
         }
         Ok(in_order(wanted, found))
     }
 
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        let all = listed(aws, None).await?;
+        let found = try_join_all(all.iter().map(|one| observe(aws, one, ""))).await?;
+        Ok(owned::of_observed(&aws.scope, found.into_iter()))
+    }
+
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
         let wanted = &lost.request.attributes;
         let (namespace, name) = (text(wanted, "namespace"), text(wanted, "name"));
-        for one in listed(aws, namespace).await?.iter().filter(|one| one.name() == Some(name)) {
+        for one in listed(aws, Some(namespace)).await?.iter().filter(|one| one.name() == Some(name)) {
             let observed = observe(aws, one, namespace).await?;
             if is_own(&observed, &lost.request) {
                 return Ok(Some(observed));
@@ -244,7 +250,7 @@ impl Kind for DiscoveryServiceKind {
     }
 
     async fn poll(&self, aws: &Aws, known: &Known, phase: Phase) -> Result<Progress, CloudError> {
-        let found = listed(aws, text(&known.attributes, "namespace")).await?;
+        let found = listed(aws, Some(text(&known.attributes, "namespace"))).await?;
         let there = found.iter().any(|one| one.id() == Some(known.id.as_str()));
         Ok(match (phase, there) {
             (Phase::Deleted, true) => Progress::Pending("deletion".into()),
@@ -254,14 +260,23 @@ impl Kind for DiscoveryServiceKind {
     }
 }
 
-/// The services of a namespace.
-async fn listed(aws: &Aws, namespace: &str) -> Result<Vec<ServiceSummary>, CloudError> {
-    let filter = ServiceFilter::builder().name(ServiceFilterName::NamespaceId).values(namespace).build();
-    let filter = filter.map_err(|error| CloudError::unexpected("servicediscovery:ListServices", error.to_string()))?;
+/// The services of a namespace, or of all.
+async fn listed(aws: &Aws, namespace: Option<&str>) -> Result<Vec<ServiceSummary>, CloudError> {
+    let of = |namespace| ServiceFilter::builder().name(ServiceFilterName::NamespaceId).values(namespace).build();
+    let filter = namespace
+        .map(of)
+        .transpose()
+        .map_err(|error| CloudError::unexpected("servicediscovery:ListServices", error.to_string()))?;
     let mut found = Vec::new();
     let mut next = None;
     loop {
-        let call = || aws.discovery.list_services().filters(filter.clone()).set_next_token(next.clone()).send();
+        let call = || {
+            aws.discovery
+                .list_services()
+                .set_filters(filter.clone().map(|one| vec![one]))
+                .set_next_token(next.clone())
+                .send()
+        };
         let page = match aws.calls.read("servicediscovery:ListServices", call).await {
             // With its namespace a service is gone, too.
             Err(error) if error.is(ErrorClass::NotFound) => return Ok(found),

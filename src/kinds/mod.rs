@@ -1,19 +1,24 @@
 //! Resource kinds of AWS: one file a kind, one line of registration each.
 
+mod access_point;
 mod ami;
 mod autoscaling_group;
 mod capacity_provider;
 mod certificate;
 mod cluster;
 mod cluster_capacity;
+mod discovery;
+mod discovery_service;
 mod dns_record;
 mod dns_values;
 pub mod document;
 pub mod ec2;
 mod ecs;
 mod ecs_service;
+mod efs;
 mod elastic_ip;
 mod elbv2;
+mod file_system;
 mod flow_log;
 mod hosted_zone;
 pub mod iam;
@@ -25,6 +30,8 @@ mod listener;
 mod listener_rule;
 mod load_balancer;
 mod log_group;
+mod mount_target;
+mod namespace;
 mod nat_gateway;
 pub mod owned;
 mod parameter;
@@ -35,10 +42,14 @@ pub mod route53;
 mod route_table;
 mod routing;
 mod rules;
+mod scaling_policy;
+mod scaling_target;
+mod schedule;
 mod security_group;
 mod subnet;
 mod target_group;
 mod task_definition;
+mod topic;
 mod trust;
 mod vpc;
 mod vpc_endpoint;
@@ -147,15 +158,18 @@ pub struct Actions {
 #[rustfmt::skip]
 fn all() -> Vec<Box<dyn Kind>> {
     vec![
+        Box::new(access_point::AccessPointKind),
         Box::new(ami::AmiKind),
         Box::new(autoscaling_group::AutoscalingGroupKind::default()),
         Box::new(capacity_provider::CapacityProviderKind),
         Box::new(certificate::CertificateKind),
         Box::new(cluster::ClusterKind),
         Box::new(cluster_capacity::ClusterCapacityKind),
+        Box::new(discovery_service::DiscoveryServiceKind),
         Box::new(dns_record::DnsRecordKind::default()),
         Box::new(ecs_service::EcsServiceKind::default()),
         Box::new(elastic_ip::ElasticIpKind),
+        Box::new(file_system::FileSystemKind),
         Box::new(flow_log::FlowLogKind),
         Box::new(hosted_zone::HostedZoneKind::default()),
         Box::new(instance_profile::InstanceProfileKind),
@@ -166,16 +180,22 @@ fn all() -> Vec<Box<dyn Kind>> {
         Box::new(listener_rule::ListenerRuleKind),
         Box::new(load_balancer::LoadBalancerKind),
         Box::new(log_group::LogGroupKind),
+        Box::new(mount_target::MountTargetKind),
+        Box::new(namespace::NamespaceKind),
         Box::new(nat_gateway::NatGatewayKind),
         Box::new(parameter::ParameterKind),
         Box::new(policy::PolicyKind),
         Box::new(repository::RepositoryKind),
         Box::new(role::RoleKind),
         Box::new(route_table::RouteTableKind),
+        Box::new(scaling_policy::ScalingPolicyKind),
+        Box::new(scaling_target::ScalingTargetKind),
+        Box::new(schedule::ScheduleKind),
         Box::new(security_group::SecurityGroupKind),
         Box::new(subnet::SubnetKind),
         Box::new(target_group::TargetGroupKind),
         Box::new(task_definition::TaskDefinitionKind),
+        Box::new(topic::TopicKind),
         Box::new(vpc::VpcKind),
         Box::new(vpc_endpoint::VpcEndpointKind),
         Box::new(zones::ZonesKind),

@@ -7,10 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Actions, Kind, Tags, discovery, gone_is_fine, in_order, is_own, spec, text, typed};
+use super::{Actions, Kind, Tags, discovery, gone_is_fine, in_order, is_own, owned, spec, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{
-    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Phase, Progress, UpdateRequest,
+    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Problem};
 
@@ -126,6 +126,12 @@ impl Kind for NamespaceKind {
         Ok(in_order(wanted, found))
     }
 
+    async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        let all = listed(aws).await?;
+        let found = try_join_all(all.iter().map(|one| observe(aws, one))).await?;
+        Ok(owned::of_observed(&aws.scope, found.into_iter()))
+    }
+
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
         let name = text(&lost.request.attributes, "name");
         for one in listed(aws).await?.iter().filter(|one| one.name() == Some(name)) {
@@ -153,11 +159,10 @@ impl Kind for NamespaceKind {
             }};
         }
         let (action, operation) = match namespace.r#type {
-            Type::PrivateDns => create!(
-                "servicediscovery:CreatePrivateDnsNamespace",
-                create_private_dns_namespace,
-                |call| call.vpc(namespace.vpc.clone().unwrap_or_default())
-            ),
+            Type::PrivateDns => {
+                create!("servicediscovery:CreatePrivateDnsNamespace", create_private_dns_namespace, |call| call
+                    .vpc(namespace.vpc.clone().unwrap_or_default()))
+            }
             Type::PublicDns => {
                 create!("servicediscovery:CreatePublicDnsNamespace", create_public_dns_namespace, |call| call)
             }

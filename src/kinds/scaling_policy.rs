@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{Actions, Kind, gone_is_fine, in_order, spec, text, typed};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder};
 
 /// By what the number of a service's tasks is scaled: kept so that a metric stays near a value, or changed in steps when
@@ -284,14 +284,20 @@ impl Kind for ScalingPolicyKind {
         Ok(in_order(wanted, found.iter().flatten().map(observe).collect()))
     }
 
+    async fn owned(&self, _aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        Ok(Vec::new())
+    }
+
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
         let wanted = &lost.request.attributes;
         Ok(describe(aws, text(wanted, "target"), Some(text(wanted, "name"))).await?.first().map(observe))
     }
 
     async fn create(&self, aws: &Aws, request: &CreateRequest) -> Result<Created, CloudError> {
-        let id = put(aws, &typed(&request.attributes)?).await?;
-        Ok(Created { outputs: outputs(&id), id })
+        let policy: ScalingPolicy = typed(&request.attributes)?;
+        let arn = put(aws, &policy).await?;
+        let id = id_of(&policy.target, &policy.name);
+        Ok(Created { outputs: outputs(&id, &arn), id })
     }
 
     async fn update(&self, aws: &Aws, request: &UpdateRequest) -> Result<(), CloudError> {
@@ -429,12 +435,17 @@ async fn delete(aws: &Aws, target: &str, name: &str) -> Result<(), CloudError> {
     gone_is_fine(aws.calls.write("application-autoscaling:DeleteScalingPolicy", call).await.map(|_| ()))
 }
 
-fn outputs(arn: &str) -> Attributes {
-    Attributes::from_iter([("id".to_owned(), json!(arn)), ("arn".to_owned(), json!(arn))])
+/// What it scales, and its name there.
+fn id_of(target: &str, name: &str) -> String {
+    format!("{target}/{name}")
+}
+
+fn outputs(id: &str, arn: &str) -> Attributes {
+    Attributes::from_iter([("id".to_owned(), json!(id)), ("arn".to_owned(), json!(arn))])
 }
 
 fn observe(policy: &Found) -> Observed {
-    let id = policy.policy_arn().to_owned();
+    let id = id_of(policy.resource_id(), policy.policy_name());
     let mut attributes = Attributes::from_iter([
         ("name".to_owned(), json!(policy.policy_name())),
         ("target".to_owned(), json!(policy.resource_id())),
@@ -443,7 +454,7 @@ fn observe(policy: &Found) -> Observed {
     let taken = policy.step_scaling_policy_configuration().map(observe_steps);
     attributes.insert("track".into(), json!(tracked));
     attributes.insert("steps".into(), json!(taken));
-    Observed { outputs: outputs(&id), id, attributes }
+    Observed { outputs: outputs(&id, policy.policy_arn()), id, attributes }
 }
 
 fn observe_track(config: &TargetTrackingScalingPolicyConfiguration) -> Track {
@@ -457,11 +468,7 @@ fn observe_track(config: &TargetTrackingScalingPolicyConfiguration) -> Track {
     let custom = config.customized_metric_specification().map(|custom| Custom {
         namespace: custom.namespace().unwrap_or_default().to_owned(),
         name: custom.metric_name().unwrap_or_default().to_owned(),
-        dimensions: custom
-            .dimensions()
-            .iter()
-            .map(|one| (one.name().to_owned(), one.value().to_owned()))
-            .collect(),
+        dimensions: custom.dimensions().iter().map(|one| (one.name().to_owned(), one.value().to_owned())).collect(),
         statistic: custom
             .statistic()
             .and_then(|found| Statistic::ALL.into_iter().find(|one| one.as_str() == found.as_str()))

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Actions, Kind, gone_is_fine, in_order, spec, text, typed};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Problem, template};
 
 /// Between which bounds the number of a service's tasks is scaled: by policies, and by the clock. Leave the service's
@@ -139,7 +139,10 @@ impl Kind for ScalingTargetKind {
 
     fn actions(&self) -> Actions {
         Actions {
-            read: &["application-autoscaling:DescribeScalableTargets", "application-autoscaling:DescribeScheduledActions"],
+            read: &[
+                "application-autoscaling:DescribeScalableTargets",
+                "application-autoscaling:DescribeScheduledActions",
+            ],
             create: &[
                 "application-autoscaling:RegisterScalableTarget",
                 "application-autoscaling:PutScheduledAction",
@@ -150,7 +153,10 @@ impl Kind for ScalingTargetKind {
                 "application-autoscaling:PutScheduledAction",
                 "application-autoscaling:DeleteScheduledAction",
             ],
-            delete: &["application-autoscaling:DeregisterScalableTarget", "application-autoscaling:DeleteScheduledAction"],
+            delete: &[
+                "application-autoscaling:DeregisterScalableTarget",
+                "application-autoscaling:DeleteScheduledAction",
+            ],
         }
     }
 
@@ -172,6 +178,10 @@ impl Kind for ScalingTargetKind {
             }
         }
         Ok(observed)
+    }
+
+    async fn owned(&self, _aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        Ok(Vec::new())
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
@@ -277,10 +287,7 @@ async fn register(aws: &Aws, id: &str, target: &ScalingTarget) -> Result<(), Clo
 }
 
 /// The schedules of one service, or of all, by service and name.
-async fn schedules(
-    aws: &Aws,
-    id: Option<&str>,
-) -> Result<BTreeMap<String, BTreeMap<String, Schedule>>, CloudError> {
+async fn schedules(aws: &Aws, id: Option<&str>) -> Result<BTreeMap<String, BTreeMap<String, Schedule>>, CloudError> {
     let mut found: BTreeMap<String, BTreeMap<String, Schedule>> = BTreeMap::new();
     let mut next = None;
     loop {
@@ -315,10 +322,7 @@ fn observe_schedule(one: &ScheduledAction) -> Schedule {
 }
 
 async fn put_schedule(aws: &Aws, id: &str, name: &str, schedule: &Schedule) -> Result<(), CloudError> {
-    let bounds = ScalableTargetAction::builder()
-        .set_min_capacity(schedule.min)
-        .set_max_capacity(schedule.max)
-        .build();
+    let bounds = ScalableTargetAction::builder().set_min_capacity(schedule.min).set_max_capacity(schedule.max).build();
     let call = || {
         aws.scaling
             .put_scheduled_action()
@@ -378,7 +382,15 @@ mod tests {
         for good in ["cron(0 3 * * ? *)", "rate(1 hour)", "rate(5 minutes)", "at(2030-01-31T08:00:00)"] {
             assert_eq!(wrong_time(good), None, "{good}");
         }
-        for bad in ["0 3 * * *", "cron(0 3 * * *)", "rate(1 hours)", "rate(5 minute)", "rate(0 days)", "at(tomorrow)", "at(2030-01-31)"] {
+        for bad in [
+            "0 3 * * *",
+            "cron(0 3 * * *)",
+            "rate(1 hours)",
+            "rate(5 minute)",
+            "rate(0 days)",
+            "at(tomorrow)",
+            "at(2030-01-31)",
+        ] {
             assert!(wrong_time(bad).is_some(), "{bad}");
         }
     }

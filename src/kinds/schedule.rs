@@ -21,7 +21,7 @@ use super::ecs_service::{LaunchType, Network};
 use super::scaling_target::wrong_time;
 use super::{Actions, Kind, gone_is_fine, in_order, spec, text, typed};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder, Scope, template};
 
 /// Tasks that are started by the clock, by EventBridge Scheduler.
@@ -173,6 +173,10 @@ impl Kind for ScheduleKind {
         Ok(in_order(wanted, try_join_all(each).await?.into_iter().flatten().collect()))
     }
 
+    async fn owned(&self, _aws: &Aws) -> Result<Vec<Owned>, CloudError> {
+        Ok(Vec::new())
+    }
+
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
         let wanted = &lost.request.attributes;
         Ok(get(aws, text(wanted, "group"), text(wanted, "name")).await?.map(|found| observe(&found, wanted)))
@@ -312,9 +316,7 @@ fn target(schedule: &Schedule) -> Result<Target, BuildError> {
         .ecs_parameters(ecs)
         .set_input(schedule.overrides.as_ref().map(|document| document.as_str().to_owned()))
         .retry_policy(RetryPolicy::builder().maximum_retry_attempts(schedule.retries).build())
-        .set_dead_letter_config(
-            schedule.dead_letters.as_ref().map(|arn| DeadLetterConfig::builder().arn(arn).build()),
-        )
+        .set_dead_letter_config(schedule.dead_letters.as_ref().map(|arn| DeadLetterConfig::builder().arn(arn).build()))
         .build()
 }
 

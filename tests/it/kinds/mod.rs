@@ -1,5 +1,6 @@
 //! The life of each kind, against each emulator that has it.
 
+mod around;
 mod balancing;
 mod compute;
 mod dns;

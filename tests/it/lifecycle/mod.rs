@@ -5,6 +5,7 @@
 //! makes each drift behind the tool's back, sees it found, and repaired; deletes resources behind the tool's back and
 //! sees them made again; and destroys everything.
 
+mod around;
 mod balancing;
 mod compute;
 mod constructs;
