@@ -14,7 +14,7 @@ use super::{
     Actions, Kind, Tags, create_tags, gone_is_fine, in_order, is_owned, owned, spec, tag_changes, text, typed, untyped,
 };
 use crate::aws::Aws;
-use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
+use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, STACK_TAG, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder, Scope, template};
 
 /// A value in the Parameter Store.
@@ -206,7 +206,9 @@ impl Kind for ParameterKind {
     }
 
     async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
-        let names = listed(aws, None).await?.into_iter().filter_map(|one| one.name).collect();
+        let of_stack = listed(aws, &format!("tag:{STACK_TAG}"), vec![aws.scope.stack.clone()]).await?;
+        // Emulated clouds may pass over the filter, so that tags are compared again.
+        let names = of_stack.into_iter().filter_map(|one| one.name).collect();
         owned::claimed_by_one(aws, names, |name| async move { tags(aws, &name).await }).await
     }
 
@@ -353,24 +355,21 @@ fn observe(scope: &Scope, one: &ParameterMetadata, value: Option<&String>, last:
 async fn describe(aws: &Aws, names: &[String]) -> Result<Vec<ParameterMetadata>, CloudError> {
     let mut found = Vec::with_capacity(names.len());
     for chunk in names.chunks(PER_FILTER) {
-        let page = listed(aws, Some(chunk)).await?;
+        let page = listed(aws, "Name", chunk.to_vec()).await?;
         // Emulated clouds may take the names for patterns.
         found.extend(page.into_iter().filter(|one| one.name.as_ref().is_some_and(|name| chunk.contains(name))));
     }
     Ok(found)
 }
 
-/// These parameters, or all.
-async fn listed(aws: &Aws, names: Option<&[String]>) -> Result<Vec<ParameterMetadata>, CloudError> {
-    let filter = names.map(|names| {
-        let filter = ParameterStringFilter::builder().key("Name").option("Equals").set_values(Some(names.to_vec()));
-        filter.build().map_err(|e| CloudError::unexpected("ssm:DescribeParameters", e.to_string()))
-    });
-    let filters = filter.transpose()?.map(|filter| vec![filter]);
+/// The parameters that have one of these values in what `key` names.
+async fn listed(aws: &Aws, key: &str, values: Vec<String>) -> Result<Vec<ParameterMetadata>, CloudError> {
+    let filter = ParameterStringFilter::builder().key(key).option("Equals").set_values(Some(values)).build();
+    let filter = filter.map_err(|e| CloudError::unexpected("ssm:DescribeParameters", e.to_string()))?;
     let mut found = Vec::new();
     let mut next: Option<String> = None;
     loop {
-        let call = aws.ssm.describe_parameters().set_parameter_filters(filters.clone()).max_results(50);
+        let call = aws.ssm.describe_parameters().parameter_filters(filter.clone()).max_results(50);
         let send = || call.clone().set_next_token(next.clone()).send();
         let page = aws.calls.read("ssm:DescribeParameters", send).await?;
         found.extend(page.parameters.unwrap_or_default());

@@ -64,13 +64,12 @@ pub fn wrong_time(at: &str) -> Option<String> {
         return (count != 6).then(|| format!("`{at}` has {count} fields, and AWS's cron has 6: minute to year"));
     }
     if let Some(rate) = inner("rate") {
-        let (count, unit) = rate.split_once(' ')?;
-        let count = count.parse::<u32>().ok().filter(|count| *count > 0);
-        let fits = match (count, unit.strip_suffix('s')) {
-            (Some(1), None) => matches!(unit, "minute" | "hour" | "day"),
-            (Some(_), Some(one)) => matches!(one, "minute" | "hour" | "day"),
-            _ => false,
+        let (count, unit) = rate.split_once(' ').unwrap_or((rate, ""));
+        let units = match count.parse::<u32>() {
+            Ok(1) => ["minute", "hour", "day"],
+            _ => ["minutes", "hours", "days"],
         };
+        let fits = count.parse::<u32>().is_ok_and(|count| count > 0) && units.contains(&unit);
         return (!fits).then(|| format!("`{at}` is no rate: rate(1 hour), rate(5 minutes)"));
     }
     if let Some(moment) = inner("at") {
@@ -386,6 +385,7 @@ mod tests {
             "0 3 * * *",
             "cron(0 3 * * *)",
             "rate(1 hours)",
+            "rate(5)",
             "rate(5 minute)",
             "rate(0 days)",
             "at(tomorrow)",

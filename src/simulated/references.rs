@@ -152,6 +152,6 @@ mod tests {
                 "cluster.name main"
             ]
         );
-        assert_eq!(named_by("cluster"), ["name"]);
+        assert_eq!(named_by("capacity_provider"), ["name"]);
     }
 }
