@@ -486,9 +486,10 @@ impl Parts<'_> {
         }
         let service = self.service;
         let from = self.chosen.from(service);
-        let ingress = service.port.filter(|_| !from.is_empty()).map(
-            |port| json!([{ "protocol": service.protocol.as_str(), "ports": port.to_string(), "from": from }]),
-        );
+        let ingress = service
+            .port
+            .filter(|_| !from.is_empty())
+            .map(|port| json!([{ "protocol": service.protocol.as_str(), "ports": port.to_string(), "from": from }]));
         let attributes = json!({
             "vpc": self.chosen.place.vpc,
             "description": format!("Tasks of {}", self.chosen.name),
@@ -552,8 +553,7 @@ impl Parts<'_> {
         let awsvpc = self.chosen.mode == Mode::Awsvpc;
         // Tasks behind an instance's address are found with their ports.
         let record = json!({ "type": if awsvpc { "A" } else { "SRV" }, "ttl": discovery.ttl });
-        let attributes =
-            json!({ "name": discovery.name, "namespace": discovery.namespace, "records": [record] });
+        let attributes = json!({ "name": discovery.name, "namespace": discovery.namespace, "records": [record] });
         let found = self.below.add("discovery_service", MAIN, attributes);
         self.stands_for.insert("discovery_service", found.clone());
         let mut registry = json!({ "service": reference(&found, "arn") });

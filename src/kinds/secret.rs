@@ -112,11 +112,7 @@ impl Kind for SecretKind {
                 "secretsmanager:RestoreSecret",
                 "secretsmanager:UpdateSecret",
             ],
-            update: &[
-                "secretsmanager:UpdateSecret",
-                "secretsmanager:TagResource",
-                "secretsmanager:UntagResource",
-            ],
+            update: &["secretsmanager:UpdateSecret", "secretsmanager:TagResource", "secretsmanager:UntagResource"],
             delete: &["secretsmanager:DeleteSecret"],
         }
     }
@@ -228,7 +224,9 @@ impl SecretKind {
         if !is_owned(&request.attributes, &tags_of(found.tags())) {
             return Err(match is_there(&found) {
                 true => error,
-                false => error.help("somebody deleted a secret of this name, and AWS still keeps it: give another name"),
+                false => {
+                    error.help("somebody deleted a secret of this name, and AWS still keeps it: give another name")
+                }
             });
         }
         if !is_there(&found) {
@@ -330,7 +328,8 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told() {
         let told = |more: Value| {
-            let mut attributes = json!({ "name": "web/login", "value": "(secret login)" }).as_object().cloned().unwrap();
+            let mut attributes =
+                json!({ "name": "web/login", "value": "(secret login)" }).as_object().cloned().unwrap();
             attributes.extend(more.as_object().cloned().unwrap());
             check(&attributes).into_iter().map(|problem| problem.message).collect::<Vec<_>>()
         };

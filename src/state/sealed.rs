@@ -15,9 +15,9 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::{journal, snapshot};
 use super::place::{Contents, Held, Home, Occupied, Place, Taken};
 use super::{SNAPSHOT, StateError};
+use super::{journal, snapshot};
 
 const KEY: &str = "key.json";
 const JOURNAL: &str = "journal.jsonl";

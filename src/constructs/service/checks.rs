@@ -307,9 +307,7 @@ fn check_roles(service: &Service, problems: &mut Vec<Problem>) {
     if let Logs::Settings(logs) = &service.logs
         && logs.group.is_some()
     {
-        for (field, given) in
-            [("retention_days", logs.retention_days.is_some()), ("kms_key", logs.kms_key.is_some())]
-        {
+        for (field, given) in [("retention_days", logs.retention_days.is_some()), ("kms_key", logs.kms_key.is_some())] {
             if given {
                 let message = format!("`{field}` is for the log group that is made, and one is given");
                 let path = format!("logs.{field}");

@@ -65,9 +65,7 @@ impl Exposure {
                     let help = "write load_balancer = \"…\", so that the service has a port of its own there";
                     problems.push(Problem::at("expose", message).help(help));
                 }
-                for (field, given) in
-                    [("port", expose.port.is_some()), ("certificate", expose.certificate.is_some())]
-                {
+                for (field, given) in [("port", expose.port.is_some()), ("certificate", expose.certificate.is_some())] {
                     if given {
                         let message = format!("the listener has its {field} already");
                         let help = "take it out; or name a `load_balancer` to have a port of its own there";
@@ -220,7 +218,8 @@ fn check_priority(own: &Exposure, listener: &str, input: &Input<'_>, problems: &
                     && block.get("priority") == Some(&json!(own.priority))
             }
             "service" => {
-                let Some(other) = block.get("expose").and_then(|one| serde_json::from_value::<Expose>(one.clone()).ok())
+                let Some(other) =
+                    block.get("expose").and_then(|one| serde_json::from_value::<Expose>(one.clone()).ok())
                 else {
                     return false;
                 };

@@ -7,13 +7,7 @@ use super::{Mode, Roles, Service, own_port, rights};
 use crate::constructs::Input;
 
 /// Its attributes. `logs` is the name of the log group, as a template.
-pub fn definition(
-    service: &Service,
-    chosen: &Chosen,
-    input: &Input<'_>,
-    logs: Option<&str>,
-    roles: &Roles,
-) -> Value {
+pub fn definition(service: &Service, chosen: &Chosen, input: &Input<'_>, logs: Option<&str>, roles: &Roles) -> Value {
     let fargate = chosen.ground.is_fargate();
     let mut containers = Map::new();
     for (name, sidecar) in &service.sidecars {

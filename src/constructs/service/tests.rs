@@ -158,7 +158,7 @@ fn rights_follow_from_what_is_used() {
     for more in [
         "",
         "image = \"${repository.app.url}:v1\"\n[repository.app]",
-        "image = \"123456789012.dkr.ecr.eu-west-1.amazonaws.com/a/b@sha256:00\"",
+        "image = \"123456789012.dkr.ecr.eu-west-1.amazonaws.com/a/b:v1\"",
         "logs = { group = \"/shared\" }",
         "secrets = { A = \"parameter.a\", B = \"secret.b:key\" }\n[parameter.a]\nkms_key = \"1234\"\n[secret.b]",
         "secrets = { A = \"${stack.data.password}\" }",
@@ -214,8 +214,15 @@ fn on_bridge_a_name_stands_for_address_and_port() {
 /// Rules follow each other from the particular to the general, whatever the services are called.
 #[test]
 fn rules_are_in_the_order_of_what_they_ask_for() {
-    let mut found: Vec<(i64, &str)> = ["host = \"a.example.com\", path = \"/\"", "host = \"a.example.com\"",
-        "host = \"*.example.com\"", "path = \"/api/v2/*\"", "path = \"/api/*\"", "path = \"/*\"", ""]
+    let mut found: Vec<(i64, &str)> = [
+        "host = \"a.example.com\", path = \"/\"",
+        "host = \"a.example.com\"",
+        "host = \"*.example.com\"",
+        "path = \"/api/v2/*\"",
+        "path = \"/api/*\"",
+        "path = \"/*\"",
+        "",
+    ]
     .into_iter()
     .map(|asked| {
         let stack = service(&format!("port = 80\nexpose = {{ {asked} }}"));
