@@ -242,4 +242,4 @@ body = { widgets = [{ type = "text", x = 0, y = 0, width = 6, height = 3, proper
     tell(emulator, stack, steps).await;
 }
 
-crate::on_each_emulator!(discovery, file_system, schedule, topic, watching);
+crate::on_each_emulator!(discovery, file_system, schedule, secret, topic, watching);
