@@ -56,6 +56,10 @@ pub struct RunOptions {
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub slots: u16,
 
+    /// Do not wait until deployments of services are completed
+    #[arg(long)]
+    pub no_wait: bool,
+
     #[command(flatten)]
     pub lock: LockOptions,
 }
@@ -129,12 +133,15 @@ pub async fn carry_out_with(
     if how.json {
         outln!("{}", render::json::plan(plan));
     } else {
-        outln!("{}\n", style::strong(&session.headline(if verb == "apply" { "Apply of" } else { "Destroy of" })));
+        let mut headline = session.headline(&format!("{verb} of"));
+        headline[..1].make_ascii_uppercase();
+        outln!("{}\n", style::strong(&headline));
         out!("{}", render::plan::plan(plan));
     }
-    let question = format!("{} this?", if verb == "apply" { "Apply" } else { "Destroy" });
+    let mut question = format!("{verb} this?");
+    question[..1].make_ascii_uppercase();
     // What is made in the local cloud costs nothing and hurts nobody; what is deleted there may still be missed.
-    let is_trial = verb == "apply" && session.name == CloudName::Local;
+    let is_trial = verb != "destroy" && session.name == CloudName::Local;
     if plan.has_changes() && !approve(&question, how.yes || approved || is_trial)? {
         writer.close()?;
         return Err(Failure::new("not approved; nothing was changed"));
@@ -147,7 +154,7 @@ pub async fn carry_out_with(
         plan,
         cloud: &session.cloud,
         ledger: &mut writer,
-        options: Options { slots: usize::from(how.slots), ..Options::default() },
+        options: Options { slots: usize::from(how.slots), wait: !how.no_wait, ..Options::default() },
         stop: stop.clone(),
         emit: &mut |event| progress.take(&event),
     })

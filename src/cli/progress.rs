@@ -109,6 +109,7 @@ fn line(event: &Event) -> Option<String> {
     Some(match event {
         Event::Started { address, step } => format!("  {address}: {} …", step_words(*step).0),
         Event::Waiting { address, what } => format!("  {address}: waiting: {what}"),
+        Event::News { address, line } => format!("  {address}: {line}"),
         Event::Done { address, step, id, elapsed } => {
             let id = if id.is_empty() { String::new() } else { format!(" ({id})") };
             format!("{} {address}: {}{id} in {}", style::good("✓"), step_words(*step).1, duration(*elapsed))
@@ -152,7 +153,7 @@ impl Live {
                 self.fill();
             }
             Event::Skipped { .. } => self.total.inc(1),
-            Event::Stopping { .. } => self.print(event),
+            Event::News { .. } | Event::Stopping { .. } => self.print(event),
         }
     }
 

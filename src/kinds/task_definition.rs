@@ -6,7 +6,7 @@ mod image;
 mod limits;
 mod observe;
 mod request;
-mod revisions;
+pub mod revisions;
 mod volume;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -149,5 +149,6 @@ pub fn plan(
         mode: ask.mode,
         targets: &owned(ask.targets),
         replace: &owned(ask.replace),
+        given: cofferdam::plan::Given::default(),
     })
 }

@@ -7,6 +7,7 @@ pub mod plan;
 pub mod recovered;
 pub mod rehearsal;
 pub mod style;
+pub mod table;
 mod value;
 
 use std::fmt::Write as _;
