@@ -45,7 +45,8 @@ pub async fn run(args: &Args) -> Outcome {
     let state = writer.state();
     let service = services::find(state, &args.service.service)?;
     let Some((definition, entry)) = services::definition_of(state, &service) else {
-        let message = format!("the task definition of {}, {}, is not of this stack", service.address, service.revision());
+        let message =
+            format!("the task definition of {}, {}, is not of this stack", service.address, service.revision());
         return Err(Failure::new(message).help("deploy with what makes it; or let the stack have a task definition"));
     };
     let path = format!("containers.{}.image", container(entry, args.container.as_deref(), &service)?);
@@ -53,12 +54,7 @@ pub async fn run(args: &Args) -> Outcome {
     let image = Value::from(args.image.as_str());
     let follows = "task_definition".to_owned();
     let values = [
-        GivenValue {
-            address: definition.clone(),
-            path,
-            value: Some(image.clone()),
-            held: Some(held("deploy", image)),
-        },
+        GivenValue { address: definition.clone(), path, value: Some(image.clone()), held: Some(held("deploy", image)) },
         // What a rollback held is over.
         GivenValue { address: service.address.clone(), path: follows.clone(), value: None, held: None },
     ];

@@ -8,7 +8,7 @@ use super::home;
 use super::options::{CloudName, StackOptions};
 use crate::graph::Attributes;
 use crate::kinds::Registry;
-use crate::stack::{self, Diagnostics, Head, Stack};
+use crate::stack::{self, Diagnostics, Head, Stack, StateAt};
 use crate::state::{Directories, State, StateError, Store};
 use crate::words::nearest;
 
@@ -40,8 +40,9 @@ pub fn read(
 ) -> Result<Result<Stack, Diagnostics>, Failure> {
     let path = stack_file(&options.stack)?;
     // What other stacks left is where this one's state is.
-    let url = stack::head(&path, &stack_options(options, &no_outputs)).ok().and_then(|head| head.state_url);
-    let others = |name: &str, region: &str| outputs_of(options, standing, url.as_deref(), name, region);
+    let head = stack::head(&path, &stack_options(options, &no_outputs)).ok();
+    let at = head.map(|head| head.state).unwrap_or_default();
+    let others = |name: &str, region: &str| outputs_of(options, standing, &at, name, region);
     Ok(stack::load(&path, &stack_options(options, &others), registry))
 }
 
@@ -64,7 +65,7 @@ pub fn head(options: &StackOptions) -> Result<Head, Failure> {
             let name = Path::new(&options.stack).file_stem().and_then(|name| name.to_str()).unwrap_or_default();
             let states = states_of(&Directories::new(&options.state), options.cloud, name, options.env.as_deref())?;
             let [state] = <[State; 1]>::try_from(states).map_err(|_| failure)?;
-            Ok(Head { name: state.stack, region: state.region, env: state.env, state_url: None })
+            Ok(Head { name: state.stack, region: state.region, env: state.env, state: StateAt::default() })
         }
     }
 }
@@ -144,11 +145,11 @@ fn states_of(
 fn outputs_of(
     options: &StackOptions,
     standing: &Standing,
-    url: Option<&str>,
+    at: &StateAt,
     name: &str,
     region: &str,
 ) -> Result<Attributes, String> {
-    let home = home::of_stack(options, url, region).map_err(|failure| failure.message().to_owned())?;
+    let home = home::of_stack(options, at, region).map_err(|failure| failure.message().to_owned())?;
     let is_here = |state: &State| {
         state.region == region && standing.account.as_ref().is_none_or(|account| *account == state.account)
     };

@@ -45,12 +45,8 @@ pub async fn run(args: &Args) -> Outcome {
             count => format!("{count} running"),
         };
         let mark = if release.current { "current" } else { "" };
-        let first = [
-            release.revision.to_string(),
-            mark.to_owned(),
-            running,
-            release.registered.clone().unwrap_or_default(),
-        ];
+        let first =
+            [release.revision.to_string(), mark.to_owned(), running, release.registered.clone().unwrap_or_default()];
         for (index, (container, image)) in release.images.iter().enumerate() {
             let image = match release.image_digests.get(container).filter(|_| !image.contains('@')) {
                 Some(digest) => format!("{image} {}", style::faint(digest)),

@@ -80,8 +80,11 @@ pub async fn run(args: &Args) -> Outcome {
             }
         }
         if *stop.borrow() != Stop::No {
-            return Err(Failure::new("stopped as asked; the restart goes on by itself")
-                .help(format!("`{} {}` shows how far it is", args.service.stack.command("status"), args.service.service)));
+            return Err(Failure::new("stopped as asked; the restart goes on by itself").help(format!(
+                "`{} {}` shows how far it is",
+                args.service.stack.command("status"),
+                args.service.service
+            )));
         }
         if began.elapsed() > PATIENCE {
             return Err(Failure::new(format!("{} is still not restarted: {told}", service.address))

@@ -83,7 +83,10 @@ pub async fn run(args: &Args) -> Outcome {
     };
     let task = services::run_task(aws, &request).await?;
     if args.json {
-        outln!("{}", json!({ "event": "started", "format_version": crate::plan::FORMAT_VERSION, "task": task.id, "revision": task.revision }));
+        outln!(
+            "{}",
+            json!({ "event": "started", "format_version": crate::plan::FORMAT_VERSION, "task": task.id, "revision": task.revision })
+        );
     } else {
         errln!("  task {} of {} is being started", task.id, services::tail(revision));
     }
@@ -128,7 +131,10 @@ pub async fn run(args: &Args) -> Outcome {
 fn ended(task: &Task, container: &str, args: &Args) -> Outcome {
     let code = task.containers.iter().find(|one| one.name == container).and_then(|one| one.exit_code);
     if args.json {
-        outln!("{}", json!({ "event": "finished", "task": task.id, "exit_code": code, "reason": task.reason, "containers": task.containers }));
+        outln!(
+            "{}",
+            json!({ "event": "finished", "task": task.id, "exit_code": code, "reason": task.reason, "containers": task.containers })
+        );
     } else {
         let mark = if code == Some(0) { style::good("✓") } else { style::bad("✗") };
         errln!("{mark} task {}: {}", task.id, task.why());
@@ -158,7 +164,8 @@ fn meant<'s>(state: &'s State, args: &Args) -> Result<(Service<'s>, Option<&'s E
         }
     };
     let all = services::all(state);
-    let own = all.iter().find(|service| services::definition_of(state, service).is_some_and(|(_, one)| one.id == entry.id));
+    let own =
+        all.iter().find(|service| services::definition_of(state, service).is_some_and(|(_, one)| one.id == entry.id));
     match (like, own, all.as_slice()) {
         (Some(like), ..) => Ok((like, Some(entry))),
         (None, Some(own), _) => Ok((*own, Some(entry))),
@@ -194,7 +201,8 @@ fn main_container(
         return known.then(|| named.to_owned()).ok_or_else(|| Failure::new(message).help(format!("it has {list}")));
     }
     let is_essential = |one: &Value| one.get("essential").and_then(Value::as_bool).unwrap_or(true);
-    let essential: Vec<&String> = containers.iter().filter(|(_, one)| is_essential(one)).map(|(name, _)| name).collect();
+    let essential: Vec<&String> =
+        containers.iter().filter(|(_, one)| is_essential(one)).map(|(name, _)| name).collect();
     match (names.as_slice(), essential.as_slice()) {
         ([one], _) => Ok((*one).to_owned()),
         (_, [one]) => Ok((*one).clone()),

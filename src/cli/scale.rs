@@ -79,6 +79,12 @@ async fn within(
     if (min..=max).contains(&i64::from(count)) {
         return Ok(());
     }
-    Err(Failure::new(format!("{} is scaled between {min} and {max} by {target}, and {count} is outside of that", service.address))
-        .help(format!("change `{}` of {target} in the stack and apply it", if i64::from(count) < min { "min" } else { "max" })))
+    Err(Failure::new(format!(
+        "{} is scaled between {min} and {max} by {target}, and {count} is outside of that",
+        service.address
+    ))
+    .help(format!(
+        "change `{}` of {target} in the stack and apply it",
+        if i64::from(count) < min { "min" } else { "max" }
+    )))
 }

@@ -199,7 +199,9 @@ pub(super) fn taken_over<'a, 's>(
     let mut out = HashSet::new();
     for (address, entry) in &state.resources {
         for (attribute, taken) in specs(address.kind()).map_or(&[][..], |spec| spec.takes_over) {
-            out.extend(entry.attributes.get(*attribute).and_then(|value| named_by(state, value)).map(|of| (of, *taken)));
+            out.extend(
+                entry.attributes.get(*attribute).and_then(|value| named_by(state, value)).map(|of| (of, *taken)),
+            );
         }
     }
     out
@@ -217,7 +219,9 @@ fn now(inputs: &Inputs<'_>, address: &Address, name: &str) -> Option<Value> {
     let entry = inputs.state.and_then(|state| state.resources.get(address))?;
     match seen {
         Some(Seen::Gone) => None,
-        Some(Seen::Present(observed)) if observed.attributes.contains_key(name) => observed.attributes.get(name).cloned(),
+        Some(Seen::Present(observed)) if observed.attributes.contains_key(name) => {
+            observed.attributes.get(name).cloned()
+        }
         _ => entry.attributes.get(name).cloned(),
     }
 }

@@ -172,7 +172,8 @@ mod tests {
             Ok(service) => service.address.to_string(),
             Err(error) => format!("{error}; {}", error.remedy()),
         };
-        let asked = ["ecs_service.api", "api", "service.web", "web", "t-clock", "worker", "service.jobs", "clock", "wep", "x"];
+        let asked =
+            ["ecs_service.api", "api", "service.web", "web", "t-clock", "worker", "service.jobs", "clock", "wep", "x"];
         let answers: Vec<String> = asked.iter().map(|named| format!("{named}: {}", told(named))).collect();
         insta::assert_snapshot!(answers.join("\n"));
     }

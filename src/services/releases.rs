@@ -43,12 +43,7 @@ pub async fn release_numbers(aws: &Aws, service: &Service<'_>) -> Result<Vec<Str
 ///
 /// # Errors
 /// Of the calls that it takes.
-pub async fn releases(
-    aws: &Aws,
-    service: &Service<'_>,
-    set_to: &str,
-    most: usize,
-) -> Result<Vec<Release>, CloudError> {
+pub async fn releases(aws: &Aws, service: &Service<'_>, set_to: &str, most: usize) -> Result<Vec<Release>, CloudError> {
     let newest: Vec<String> = release_numbers(aws, service).await?.into_iter().take(most).collect();
     let running = tasks(aws, service.cluster(), service.name(), Status::Running).await?;
     let described = try_join_all(newest.iter().map(|arn| revisions::describe(aws, arn))).await?;

@@ -41,7 +41,8 @@ pub struct RunTask<'a> {
 /// Of `RunTask`; where there is no room for it, too.
 pub async fn run_task(aws: &Aws, run: &RunTask<'_>) -> Result<Task, CloudError> {
     const CALL: &str = "ecs:RunTask";
-    let unbuilt = |error: aws_smithy_types::error::operation::BuildError| CloudError::unexpected(CALL, error.to_string());
+    let unbuilt =
+        |error: aws_smithy_types::error::operation::BuildError| CloudError::unexpected(CALL, error.to_string());
     let described = run.described;
     let container = ContainerOverride::builder().name(run.container).set_command(Some(run.command.to_vec())).build();
     let overrides = TaskOverride::builder().container_overrides(container).build();

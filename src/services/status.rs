@@ -94,7 +94,9 @@ pub async fn status(aws: &Aws, service: &Service<'_>) -> Result<ServiceStatus, C
     let targets = targets(aws, &described).await?;
     let given = |text: Option<&str>| text.unwrap_or_default().to_owned();
     let mut deployments: Vec<Deployment> = described.deployments().iter().map(Deployment::of).collect();
-    deployments.sort_by(|one, other| (&other.status == "PRIMARY", &other.created).cmp(&(&one.status == "PRIMARY", &one.created)));
+    deployments.sort_by(|one, other| {
+        (&other.status == "PRIMARY", &other.created).cmp(&(&one.status == "PRIMARY", &one.created))
+    });
     Ok(ServiceStatus {
         name: given(described.service_name()),
         cluster: described.cluster_arn().map(tail).unwrap_or_default().to_owned(),

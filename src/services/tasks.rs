@@ -127,8 +127,9 @@ async fn instances(aws: &Aws, cluster: &str, tasks: &[EcsTask]) -> Result<BTreeM
     arns.dedup();
     let mut found = BTreeMap::new();
     for some in arns.chunks(PER_CALL) {
-        let call =
-            || aws.ecs.describe_container_instances().cluster(cluster).set_container_instances(Some(some.to_vec())).send();
+        let call = || {
+            aws.ecs.describe_container_instances().cluster(cluster).set_container_instances(Some(some.to_vec())).send()
+        };
         let answer = aws.calls.read("ecs:DescribeContainerInstances", call).await?;
         for one in answer.container_instances.unwrap_or_default() {
             found.extend(one.container_instance_arn.zip(one.ec2_instance_id));

@@ -33,7 +33,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-pub use blocks::Guards;
+pub use blocks::{Guards, StateAt};
 pub use diagnostic::{Diagnostic, Diagnostics, nearest};
 pub use files::Files;
 pub use language::{BlockKind, Language, What};
@@ -93,7 +93,7 @@ pub struct Head {
     /// The environment it was read for.
     pub env: Option<String>,
     /// Where the state is kept, if the stack says so.
-    pub state_url: Option<String>,
+    pub state: StateAt,
 }
 
 /// A stack, read and checked.
@@ -114,7 +114,7 @@ pub struct Stack {
     /// The tags that every resource carries, besides its own.
     pub tags: BTreeMap<String, String>,
     /// Where the state is kept, if the stack says so.
-    pub state_url: Option<String>,
+    pub state: StateAt,
     /// What is refused because it is most likely a mistake.
     pub guards: Guards,
     /// Addresses that changed.
@@ -140,7 +140,7 @@ impl Head {
             name: stack.name.clone(),
             region: stack.region.clone(),
             env: stack.env.clone(),
-            state_url: stack.state_url.clone(),
+            state: stack.state.clone(),
         }
     }
 }
@@ -321,7 +321,7 @@ impl Reading {
         scopes.fill(&mut tree, &self.sources, &mut self.report);
         let Item::Table(root) = tree.item else { return None };
         let top = blocks::read_top(root, tree.place, &[], &mut self.report);
-        Some(Head { name: top.name?, region: top.region?, env: options.env.clone(), state_url: top.state_url })
+        Some(Head { name: top.name?, region: top.region?, env: options.env.clone(), state: top.state })
     }
 
     /// What `${self.…}` knows: the stack's own name and region, which may come from variables.
@@ -431,7 +431,7 @@ impl Reading {
             environments: Vec::new(),
             graph,
             tags: top.tags,
-            state_url: top.state_url,
+            state: top.state,
             guards: top.guards,
             moved: top.moved.into_iter().map(|one| one.moved).collect(),
             vars: scopes.variables(),
