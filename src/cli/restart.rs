@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use super::failure::{Failure, Outcome};
 use super::interrupt;
 use super::options::LockOptions;
@@ -10,7 +12,9 @@ use super::service::{ServiceOptions, done};
 use super::session::Session;
 use crate::apply::Stop;
 use crate::cloud::{FIRST_PAUSE, Known, Progress, longer};
+use crate::graph::Address;
 use crate::kinds::Deployments;
+use crate::plan::FORMAT_VERSION;
 use crate::services;
 
 /// How long the new tasks may take.
@@ -33,6 +37,10 @@ pub struct Args {
     #[arg(long)]
     no_wait: bool,
 
+    /// Print JSON (documented in docs/json.md)
+    #[arg(long)]
+    json: bool,
+
     #[command(flatten)]
     lock: LockOptions,
 }
@@ -41,8 +49,8 @@ pub struct Args {
 pub async fn run(args: &Args) -> Outcome {
     let session = Session::open_state(&args.service.stack).await?;
     let writer = session.lock("restart", &args.lock).await?;
-    let state = writer.state();
-    let service = services::find(state, &args.service.service)?;
+    let state = writer.state().clone();
+    let service = services::find(&state, &args.service.service)?;
     let aws = session.cloud.aws();
     let began = Instant::now();
     let deployments = Deployments::default();
@@ -50,7 +58,10 @@ pub async fn run(args: &Args) -> Outcome {
     deployments.note(&described);
     if args.no_wait {
         writer.close()?;
-        outln!("{} {} is being restarted", style::good("✓"), service.address);
+        match args.json {
+            true => outln!("{}", told(service.address, false, began.elapsed())),
+            false => outln!("{} {} is being restarted", style::good("✓"), service.address),
+        }
         return done();
     }
     let mut known = Known {
@@ -94,8 +105,15 @@ pub async fn run(args: &Args) -> Outcome {
         pause = longer(pause);
         described = services::describe(aws, &service).await?;
     }
-    let address = service.address.clone();
     writer.close()?;
-    outln!("{} {address}: restarted in {}", style::good("✓"), duration(began.elapsed()));
+    match args.json {
+        true => outln!("{}", told(service.address, true, began.elapsed())),
+        false => outln!("{} {}: restarted in {}", style::good("✓"), service.address, duration(began.elapsed())),
+    }
     done()
+}
+
+fn told(address: &Address, complete: bool, elapsed: Duration) -> serde_json::Value {
+    let seconds = elapsed.as_secs_f64();
+    json!({ "format_version": FORMAT_VERSION, "address": address, "complete": complete, "seconds": seconds })
 }

@@ -9,7 +9,7 @@ use super::session::{Session, holder};
 use crate::graph::{Address, Attributes};
 use crate::plan::GivenValue;
 use crate::services::NotFound;
-use crate::state::{Held, State, Writer};
+use crate::state::{HeldValue, State, Writer};
 
 /// Which service of which stack.
 #[derive(Debug, Clone, clap::Args)]
@@ -41,9 +41,9 @@ pub async fn look(options: &StackOptions) -> Result<(Session, State), Failure> {
 }
 
 /// A value, held by a verb from now on.
-pub fn held(verb: &str, value: serde_json::Value) -> Held {
+pub fn held(verb: &str, value: serde_json::Value) -> HeldValue {
     let holder = holder(verb);
-    Held { value, by: verb.to_owned(), who: format!("{}@{}", holder.user, holder.host), at: holder.since }
+    HeldValue { value, by: verb.to_owned(), who: format!("{}@{}", holder.user, holder.host), at: holder.since }
 }
 
 /// Plans these values for these resources alone, asks, and applies.

@@ -141,7 +141,9 @@ fn as_text(state: &State, service: &Service<'_>, status: &ServiceStatus) -> Stri
 fn section(text: &mut String, name: &str, table: &str) {
     if !table.is_empty() {
         let _ = writeln!(text, "\n  {}", style::strong(name));
-        table.lines().for_each(|line| drop(writeln!(text, "  {line}")));
+        for line in table.lines() {
+            let _ = writeln!(text, "  {line}");
+        }
     }
 }
 

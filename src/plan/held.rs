@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Action, After, Inputs, Seen, diff};
 use crate::graph::{Address, Attributes, Graph, GraphError, KindSpec, Resource, template};
-use crate::state::{Entry, Held, Holds, State};
+use crate::state::{Entry, HeldValue, Holds, State};
 
 /// What decides besides the stack.
 #[derive(Debug, Clone, Copy, Default)]
@@ -30,7 +30,7 @@ pub struct GivenValue {
     /// The value (literal); nothing: what was held there is held no longer.
     pub value: Option<Value>,
     /// Whether it is held from now on, and as whose.
-    pub held: Option<Held>,
+    pub held: Option<HeldValue>,
 }
 
 /// A value that the state holds from now on, or no longer.
@@ -42,7 +42,7 @@ pub struct Hold {
     pub path: String,
     /// What is held; nothing: it is what the stack says again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held: Option<Held>,
+    pub held: Option<HeldValue>,
 }
 
 /// A value that is not what the stack says, and that the plan leaves as it is.
@@ -155,7 +155,7 @@ pub(super) fn laid_over(inputs: &Inputs<'_>) -> Option<LaidOver> {
     Some(out)
 }
 
-fn each(holds: &Holds) -> impl Iterator<Item = (&Address, &str, &Held)> {
+fn each(holds: &Holds) -> impl Iterator<Item = (&Address, &str, &HeldValue)> {
     holds.iter().flat_map(|(address, held)| held.iter().map(move |(path, held)| (address, path.as_str(), held)))
 }
 

@@ -155,10 +155,12 @@ struct Planner<'a, 'i> {
 /// # Errors
 /// Everything that forbids it.
 pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, Vec<PlanError>> {
-    match held::laid_over(inputs) {
-        Some(laid) => made(&Inputs { graph: &laid.graph, ..*inputs }, &laid),
-        None => made(inputs, &held::LaidOver::default()),
-    }
+    let Some(laid) = held::laid_over(inputs) else { return made(inputs, &held::LaidOver::default()) };
+    let Inputs { state, observed, scope, cloud, inputs_digest, mode, targets, replace, given, .. } = *inputs;
+    let specs = |kind: &str| (inputs.specs)(kind).map(|spec| spec as &KindSpec);
+    let graph = &laid.graph;
+    let specs = &specs;
+    made(&Inputs { graph, state, observed, specs, scope, cloud, inputs_digest, mode, targets, replace, given }, &laid)
 }
 
 fn made(inputs: &Inputs<'_>, laid: &held::LaidOver) -> Result<Plan, Vec<PlanError>> {

@@ -96,6 +96,10 @@ async fn read(aws: &Aws, source: &Source, task: Option<&str>, since: i64) -> Res
         let page = aws.calls.read("logs:FilterLogEvents", call).await?;
         for event in page.events.unwrap_or_default() {
             let stream = event.log_stream_name.unwrap_or_default();
+            // Emulators give more than was asked for.
+            if source.streams().is_some_and(|start| !stream.starts_with(&start)) {
+                continue;
+            }
             let at = event.timestamp.unwrap_or_default();
             let message = event.message.unwrap_or_default().trim_end().to_owned();
             lines.push(Line {

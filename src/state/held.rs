@@ -9,7 +9,7 @@ use crate::graph::Address;
 
 /// A value that is held against what the stack says: an image that was deployed, a count that was set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Held {
+pub struct HeldValue {
     /// The value (literal).
     pub value: Value,
     /// The verb that put it: `deploy`, `rollback`, `scale`.
@@ -21,4 +21,4 @@ pub struct Held {
 }
 
 /// Held values by resource, and by their way into its attributes: `containers.app.image`.
-pub type Holds = BTreeMap<Address, BTreeMap<String, Held>>;
+pub type Holds = BTreeMap<Address, BTreeMap<String, HeldValue>>;

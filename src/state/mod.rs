@@ -26,7 +26,7 @@ pub use aside::Rebuild;
 pub use deposed::{Aside, Deposed};
 pub use directory::{Directories, Directory};
 pub use error::StateError;
-pub use held::{Held, Holds};
+pub use held::{HeldValue, Holds};
 pub use history::{Change, End, Run, What, changes};
 pub use lease::Pace;
 pub use lock::Holder;
@@ -206,7 +206,7 @@ pub enum Record {
         path: String,
         /// What is held; nothing: it is what the stack says again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        held: Option<Held>,
+        held: Option<HeldValue>,
     },
     /// The stack's outputs.
     Outputs {

@@ -13,6 +13,7 @@ mod dns;
 mod ec2;
 mod identity;
 mod network;
+mod services;
 mod workflow;
 mod workloads;
 
