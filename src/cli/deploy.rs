@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::apply::RunOptions;
+use super::apply::{RunOptions, WaitOptions};
 use super::failure::{Failure, Outcome};
 use super::service::{ServiceOptions, held, put};
 use super::session::Session;
@@ -33,6 +33,9 @@ pub struct Args {
     /// The container, where the task has several
     #[arg(long, value_name = "NAME")]
     container: Option<String>,
+
+    #[command(flatten)]
+    wait: WaitOptions,
 
     #[command(flatten)]
     run: RunOptions,
@@ -66,7 +69,7 @@ pub async fn run(args: &Args) -> Outcome {
             attributes.insert(follows.clone(), revision.clone());
         }
     };
-    put(&session, writer, (&targets, &values), follow, &args.run, "deploy").await
+    put(&session, writer, (&targets, &values), follow, &args.run.waiting(args.wait), "deploy").await
 }
 
 /// The container that is meant: the one that is named, the only one, or the one that load balancers send to.

@@ -59,7 +59,7 @@ pub async fn run(args: &Args) -> Outcome {
     if args.no_wait {
         writer.close()?;
         match args.json {
-            true => outln!("{}", told(service.address, false, began.elapsed())),
+            true => outln!("{}", ended(service.address, false, began.elapsed())),
             false => outln!("{} {} is being restarted", style::good("✓"), service.address),
         }
         return done();
@@ -107,13 +107,13 @@ pub async fn run(args: &Args) -> Outcome {
     }
     writer.close()?;
     match args.json {
-        true => outln!("{}", told(service.address, true, began.elapsed())),
+        true => outln!("{}", ended(service.address, true, began.elapsed())),
         false => outln!("{} {}: restarted in {}", style::good("✓"), service.address, duration(began.elapsed())),
     }
     done()
 }
 
-fn told(address: &Address, complete: bool, elapsed: Duration) -> serde_json::Value {
+fn ended(address: &Address, complete: bool, elapsed: Duration) -> serde_json::Value {
     let seconds = elapsed.as_secs_f64();
     json!({ "format_version": FORMAT_VERSION, "address": address, "complete": complete, "seconds": seconds })
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::apply::RunOptions;
+use super::apply::{RunOptions, WaitOptions};
 use super::failure::{Failure, Outcome};
 use super::service::{ServiceOptions, held, put};
 use super::session::Session;
@@ -27,6 +27,9 @@ pub struct Args {
     to: Option<u64>,
 
     #[command(flatten)]
+    wait: WaitOptions,
+
+    #[command(flatten)]
     run: RunOptions,
 }
 
@@ -47,7 +50,7 @@ pub async fn run(args: &Args) -> Outcome {
     let (address, path) = (service.address.clone(), "task_definition".to_owned());
     let targets = [address.clone()];
     let values = [GivenValue { address, path, value: Some(arn), held }];
-    put(&session, writer, (&targets, &values), |_, _| {}, &args.run, "rollback").await
+    put(&session, writer, (&targets, &values), |_, _| {}, &args.run.waiting(args.wait), "rollback").await
 }
 
 /// The revision to go back to: the one that is asked for, or the one before. Where a deployment failed and ECS went back by

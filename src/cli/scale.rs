@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::apply::RunOptions;
+use super::apply::{RunOptions, WaitOptions};
 use super::failure::{Failure, Outcome};
 use super::options::StackOptions;
 use super::service::{held, put};
@@ -34,6 +34,9 @@ pub struct Args {
     count: i32,
 
     #[command(flatten)]
+    wait: WaitOptions,
+
+    #[command(flatten)]
     run: RunOptions,
 }
 
@@ -57,7 +60,7 @@ pub async fn run(args: &Args) -> Outcome {
     // What scales it goes on from there; nobody else holds the count then.
     let held = target.is_none().then(|| held("scale", count.clone()));
     let values = [GivenValue { address, path, value: Some(count), held }];
-    put(&session, writer, (&targets, &values), |_, _| {}, &args.run, "scale").await
+    put(&session, writer, (&targets, &values), |_, _| {}, &args.run.waiting(args.wait), "scale").await
 }
 
 /// Refuses a count outside of the bounds that hold now; the clock may have set others than the stack.
