@@ -115,7 +115,10 @@ fn line(event: &Event) -> Option<String> {
             format!("{} {address}: {}{id} in {}", style::good("✓"), step_words(*step).1, duration(*elapsed))
         }
         Event::Failed { address, step, error } => {
-            format!("{} {address}: {} failed: {error}", style::bad("✗"), step_words(*step).0)
+            // The rest stands in the report.
+            let error = error.to_string();
+            let first = error.lines().next().unwrap_or_default();
+            format!("{} {address}: {} failed: {first}", style::bad("✗"), step_words(*step).0)
         }
         Event::Skipped { .. } => return None,
         Event::Stopping { in_flight: 0 } => style::note("stopping: no call is under way"),

@@ -262,8 +262,9 @@ async fn failure(aws: &Aws, service: &Service, deployment: Option<&Deployment>, 
     let events = service.events().iter().filter_map(|event| event.message());
     let telling = events.filter(|message| !message.contains("steady state") && !message.contains("has begun draining"));
     lines.extend(telling.take(TOLD).map(|message| format!("event: {message}")));
-    CloudError::new(ErrorClass::Refused, "ecs:DescribeServices", "DeploymentFailed", lines.join("\n"))
-        .help("see to the reasons and run this again; tasks of the last deployment that worked go on running")
+    CloudError::new(ErrorClass::Refused, "ecs:DescribeServices", "DeploymentFailed", lines.join("\n")).help(
+        "see to the reasons and run this again, or roll back; tasks of the last deployment that worked go on running",
+    )
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod around;
 mod balancing;
 mod compute;
 mod constructs;
+mod deployments;
 mod dns;
 mod ec2;
 mod identity;

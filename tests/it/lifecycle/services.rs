@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Project, text};
 use crate::support::Emulator;
 
-const STACK: &str = r#"
+pub const STACK: &str = r#"
 [vpc.main]
 cidr = "10.0.0.0/16"
 
@@ -49,14 +49,14 @@ network = { subnets = ["a"], security_groups = ["web"] }
 revision = "${task_definition.web.arn}"
 "#;
 
-fn applied(stack: &str) -> Project {
+pub fn applied(stack: &str) -> Project {
     let project = Project::new(Emulator::Together, stack);
     project.succeeds(&["apply", "--yes"]);
     project
 }
 
 /// Text without what differs from run to run: names, ids, moments, people, durations.
-fn settled(text: &str, project: &Project) -> String {
+pub fn settled(text: &str, project: &Project) -> String {
     let text = text.replace(&project.name, "demo");
     let mut out = String::new();
     for line in text.split_inclusive('\n') {
@@ -91,7 +91,7 @@ fn shown(project: &Project, arguments: &[&str]) -> String {
     format!("$ cofferdam {}\n{out}stderr:\n{err}exit code {code}\n", arguments.join(" ")).replace(&project.name, "demo")
 }
 
-fn keep(name: &str, parts: &[String]) {
+pub fn keep(name: &str, parts: &[String]) {
     insta::with_settings!({ snapshot_path => "../snapshots/services", prepend_module_to_snapshot => false }, {
         insta::assert_snapshot!(name, parts.join("\n"));
     });
