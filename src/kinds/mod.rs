@@ -17,7 +17,7 @@ mod dns_values;
 pub mod document;
 pub mod ec2;
 mod ecs;
-mod ecs_service;
+pub(crate) mod ecs_service;
 mod efs;
 mod elastic_ip;
 mod elbv2;
@@ -46,14 +46,15 @@ mod route_table;
 mod routing;
 mod rules;
 mod scaling_policy;
-mod scaling_target;
+pub(crate) mod scaling_target;
 mod schedule;
+mod secret;
 mod security_group;
 mod subnet;
-mod target_group;
-mod task_definition;
+pub(crate) mod target_group;
+pub(crate) mod task_definition;
 mod topic;
-mod trust;
+pub(crate) mod trust;
 mod vpc;
 mod vpc_endpoint;
 mod zones;
@@ -198,6 +199,7 @@ fn all() -> Vec<Box<dyn Kind>> {
         Box::new(scaling_policy::ScalingPolicyKind),
         Box::new(scaling_target::ScalingTargetKind),
         Box::new(schedule::ScheduleKind),
+        Box::new(secret::SecretKind),
         Box::new(security_group::SecurityGroupKind),
         Box::new(subnet::SubnetKind),
         Box::new(target_group::TargetGroupKind),

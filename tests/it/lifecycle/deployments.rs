@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use super::services::{STACK, applied, keep, settled};
+use super::day_after::{STACK, applied, keep, settled};
 use super::{Project, text};
 use crate::support::Emulator;
 
