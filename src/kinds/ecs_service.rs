@@ -2,6 +2,7 @@
 
 mod check;
 mod deployment;
+mod health;
 mod observe;
 mod request;
 
@@ -20,6 +21,9 @@ use crate::cloud::{
     CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder, Scope, template};
+
+pub use deployment::Started as Deployments;
+pub use health::{Target, targets};
 
 /// Tasks of one definition, kept running, and reached through load balancers and names. It is ready when its deployment
 /// is completed: this one, on this task definition. A deployment that fails or is rolled back is an error with its
@@ -346,6 +350,7 @@ impl Kind for EcsServiceKind {
             canonical,
             check: check::check,
             predict,
+            goes_on_by_itself: true,
             typical_seconds: 90,
             ..spec::<EcsService>("ecs_service", "service")
         }
@@ -359,6 +364,9 @@ impl Kind for EcsServiceKind {
                 "ecs:DescribeTasks",
                 "ecs:ListClusters",
                 "ecs:ListServices",
+                "ecs:DescribeTaskDefinition",
+                "elasticloadbalancing:DescribeTargetHealth",
+                "logs:GetLogEvents",
             ],
             create: &["ecs:CreateService", "ecs:TagResource", "iam:CreateServiceLinkedRole", "iam:PassRole"],
             update: &["ecs:UpdateService", "ecs:TagResource", "ecs:UntagResource", "iam:PassRole"],

@@ -8,6 +8,7 @@ mod capacity_provider;
 mod certificate;
 mod cluster;
 mod cluster_capacity;
+pub mod container_logs;
 mod dashboard;
 mod discovery;
 mod discovery_service;
@@ -74,6 +75,8 @@ use crate::cloud::{
 };
 use crate::graph::{Attributes, Identity, KindSpec, Problem, ReplaceOrder, Scope};
 
+pub use ecs_service::{Deployments, Target, targets};
+pub use task_definition::revisions;
 pub use vpc_endpoint::GATEWAY_SERVICES;
 
 /// Tags by key.
@@ -358,6 +361,7 @@ pub fn spec<A: Serialize + DeserializeOwned + JsonSchema>(name: &'static str, ti
         outputs_changed_by_update: &[],
         needs_only_existence: &[],
         after_users: &[],
+        takes_over: &[],
         write_only: &[],
         secrets: &[],
         documents: &[],
@@ -373,6 +377,7 @@ pub fn spec<A: Serialize + DeserializeOwned + JsonSchema>(name: &'static str, ti
         canonical: canonical::<A>,
         check: |_| Vec::new(),
         predict: |_, _| Attributes::new(),
+        goes_on_by_itself: false,
         typical_seconds: 2,
     }
 }

@@ -6,7 +6,7 @@ pub(crate) mod image;
 pub(crate) mod limits;
 mod observe;
 mod request;
-mod revisions;
+pub mod revisions;
 pub(crate) mod volume;
 
 use std::collections::{BTreeMap, BTreeSet};

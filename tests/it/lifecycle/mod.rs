@@ -9,6 +9,8 @@ mod around;
 mod balancing;
 mod compute;
 mod constructs;
+mod day_after;
+mod deployments;
 mod dns;
 mod ec2;
 mod identity;
