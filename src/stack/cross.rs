@@ -85,7 +85,7 @@ impl Cross<'_> {
             let Some(spec) = language.spec(kind) else { continue };
             let name = match (spec.naming, spec.identity) {
                 (Some(naming), _) => Some(naming.attribute),
-                (None, Identity::UniqueName) => Some("name"),
+                (None, Identity::UniqueName) if spec.unique_by.is_empty() => Some("name"),
                 _ => None,
             };
             let attributes = match name {
