@@ -22,7 +22,7 @@ pub fn of_stack(options: &StackOptions, url: Option<&str>, region: &str) -> Resu
 
 /// The state directory.
 pub fn directory(options: &StackOptions) -> Arc<dyn Home> {
-    Arc::new(Directories::new(&options.state))
+    Arc::new(Directories::new(&options.state_directory()))
 }
 
 /// The place that somebody names: a directory, or a bucket's URL.

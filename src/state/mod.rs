@@ -198,6 +198,9 @@ pub enum Record {
     Outputs {
         /// By name.
         outputs: BTreeMap<String, Value>,
+        /// By name, what they are made from.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        of: BTreeMap<String, Vec<Address>>,
     },
     /// The run came to its end, and its snapshot is written next.
     End {
@@ -241,6 +244,9 @@ pub struct State {
     /// The stack's outputs when it was last applied.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, Value>,
+    /// What the outputs are made from: they go with it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs_of: BTreeMap<String, Vec<Address>>,
     /// Calls that were about to be sent and of whose end nothing is known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unresolved: Vec<Intent>,
@@ -262,6 +268,7 @@ impl State {
             resources: BTreeMap::new(),
             deposed: Aside::default(),
             outputs: BTreeMap::new(),
+            outputs_of: BTreeMap::new(),
             unresolved: Vec::new(),
         }
     }
@@ -352,6 +359,8 @@ impl State {
             Record::Remove { address, id } => {
                 if self.resources.get(&address).is_some_and(|entry| entry.id == id) {
                     self.resources.remove(&address);
+                    let of = &self.outputs_of;
+                    self.outputs.retain(|name, _| !of.get(name).is_some_and(|of| of.contains(&address)));
                 }
                 self.deposed.remove(&address, &id);
             }
@@ -362,8 +371,9 @@ impl State {
                 self.deposed.rename(&from, &to);
                 let entries = self.resources.values_mut().chain(self.deposed.entries_mut());
                 entries.flat_map(|e| &mut e.depends_on).filter(|a| **a == from).for_each(|a| *a = to.clone());
+                self.outputs_of.values_mut().flatten().filter(|a| **a == from).for_each(|a| *a = to.clone());
             }
-            Record::Outputs { outputs } => self.outputs = outputs,
+            Record::Outputs { outputs, of } => (self.outputs, self.outputs_of) = (outputs, of),
         }
     }
 
