@@ -223,7 +223,7 @@ fn class_of(code: &str, message: &str, status: u16) -> ErrorClass {
         | "OptInRequired" | "MissingAuthenticationToken" => ErrorClass::Denied,
         "NoSuchEntity" | "NoSuchHostedZone" | "RepositoryNotFoundException" | "ResourceNotFoundException"
         | "ClusterNotFoundException" | "ParameterNotFound" | "LifecyclePolicyNotFoundException" | "NatGatewayNotFound"
-        | "RepositoryPolicyNotFoundException" | "ServiceNotFoundException" | "ServiceNotActiveException" => ErrorClass::NotFound,
+        | "RepositoryPolicyNotFoundException" | "DashboardNotFoundError" | "ServiceNotFoundException" | "ServiceNotActiveException" => ErrorClass::NotFound,
         "EntityAlreadyExists" | "AlreadyExists" | "AlreadyExistsFault" | "RepositoryAlreadyExistsException" | "ResourceAlreadyExistsException"
         | "InvalidGroup.Duplicate" | "InvalidKeyPair.Duplicate" | "HostedZoneAlreadyExists" | "RouteAlreadyExists"
         | "InvalidLaunchTemplateName.AlreadyExistsException" | "InvalidPermission.Duplicate"

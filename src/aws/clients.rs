@@ -74,6 +74,8 @@ pub struct Aws {
     pub ecr: aws_sdk_ecr::Client,
     /// Systems Manager.
     pub ssm: aws_sdk_ssm::Client,
+    /// CloudWatch: alarms, dashboards.
+    pub cloudwatch: aws_sdk_cloudwatch::Client,
     /// CloudWatch Logs.
     pub logs: aws_sdk_cloudwatchlogs::Client,
     /// Elastic Load Balancing: application and network load balancers.
@@ -155,6 +157,7 @@ impl Aws {
             scheduler: client!(aws_sdk_scheduler, "scheduler"),
             secrets: client!(aws_sdk_secretsmanager, "secrets_manager"),
             efs: client!(aws_sdk_efs, "efs"),
+            cloudwatch: client!(aws_sdk_cloudwatch, "cloudwatch"),
             sns: client!(aws_sdk_sns, "sns"),
             calls,
             scope: Scope {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::approve::approve;
 use super::failure::{Failure, Outcome};
+use super::home;
 use super::interrupt;
 use super::options::{CloudName, LockOptions, PlanOptions, StackOptions};
 use super::progress::Progress;
@@ -62,7 +63,7 @@ pub struct RunOptions {
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
-    let saved = args.plan.as_deref().map(Plan::load).transpose()?;
+    let saved = args.plan.as_deref().map(home::saved_plan).transpose()?;
     let destroys = saved.as_ref().is_some_and(|plan| plan.mode == Mode::Destroy);
     // What is deleted follows from the state alone.
     let session = match destroys {

@@ -159,7 +159,10 @@ fn restore_damaged(session: &Session, stack: &StackOptions, number: u64, wanted:
     let rebuild = session.store.rebuild(&holder(&format!("history restore {number}")))?;
     let (writer, aside) = rebuild.begin(wanted)?;
     let now = writer.close()?.serial;
-    outln!("{} the state is again what run {number} left, as run {now}. In the cloud nothing was changed.", style::good("✓"));
+    outln!(
+        "{} the state is again what run {number} left, as run {now}. In the cloud nothing was changed.",
+        style::good("✓")
+    );
     if let Some(aside) = aside {
         outln!("What was left of the damaged one is in {aside}.");
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::failure::Outcome;
+use super::home;
 use super::options::{PlanOptions, StackOptions};
 use super::render::{self, style};
 use super::session::Session;
@@ -51,7 +52,8 @@ pub async fn run(args: &Args) -> Outcome {
     let mode = if args.destroy { Mode::Destroy } else { Mode::Apply };
     let mut plan = session.plan(state.as_ref(), mode, &args.how).await?;
     if let Some(path) = &args.out {
-        plan.save(path, state.as_ref())?;
+        let keys = home::keys(&args.stack, &session.head.state)?;
+        plan.save(path, state.as_ref(), keys.as_ref())?;
     }
     if args.json {
         outln!("{:#}", render::json::plan(&plan));

@@ -9,7 +9,7 @@ use super::options::{CloudName, StackOptions};
 use super::render::style;
 use crate::graph::Attributes;
 use crate::kinds::Registry;
-use crate::stack::{self, Diagnostics, Head, MadeOut, Stack};
+use crate::stack::{self, Diagnostics, Head, MadeOut, Stack, StateAt};
 use crate::state::{State, StateError, Store};
 use crate::words::nearest;
 
@@ -41,8 +41,9 @@ pub fn read(
 ) -> Result<Result<Stack, Diagnostics>, Failure> {
     let path = stack_file(&options.stack)?;
     // What other stacks left is where this one's state is.
-    let url = stack::head(&path, &stack_options(options, &no_outputs)).ok().and_then(|head| head.state_url);
-    let others = |name: &str, region: &str| outputs_of(options, standing, url.as_deref(), name, region);
+    let head = stack::head(&path, &stack_options(options, &no_outputs)).ok();
+    let at = head.map(|head| head.state).unwrap_or_default();
+    let others = |name: &str, region: &str| outputs_of(options, standing, &at, name, region);
     Ok(stack::load(&path, &stack_options(options, &others), registry))
 }
 
@@ -79,16 +80,16 @@ pub fn head(options: &StackOptions) -> Result<Head, Failure> {
         let which = options.env.as_ref().map_or_else(|| name.clone(), |env| format!("{name}@{env}"));
         errln!("{}", style::note(&format!("{why}; what follows goes by the state of {which} in {region} alone")));
     }
-    let MadeOut { state_url, guards, .. } = made_out;
-    Ok(Head { name, region, env: options.env.clone(), state_url, guards })
+    let MadeOut { state, guards, .. } = made_out;
+    Ok(Head { name, region, env: options.env.clone(), state, guards })
 }
 
 /// The one state that can be meant, by what was made out of the stack file, or else by the file's own name.
 fn state_alone(options: &StackOptions, made_out: &MadeOut) -> Result<Option<State>, Failure> {
-    let MadeOut { name, region, state_url, .. } = made_out;
-    let home = match (state_url, region) {
-        (Some(url), Some(region)) => home::of_stack(options, Some(url), region)?,
-        _ => home::directory(options),
+    let MadeOut { name, region, state: at, .. } = made_out;
+    let home = match region {
+        Some(region) => home::of_stack(options, at, region)?,
+        None => home::directory(options, at)?,
     };
     let stem = Path::new(&options.stack).file_stem().and_then(|name| name.to_str());
     for name in [name.as_deref(), stem].into_iter().flatten() {
@@ -164,7 +165,8 @@ fn relative(path: PathBuf) -> PathBuf {
 pub fn namesakes(options: &StackOptions, head: &Head) -> Vec<String> {
     let Ok(file) = stack_file(&options.stack) else { return Vec::new() };
     let own = file.canonicalize().ok();
-    let folder = file.parent().filter(|own| !own.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), Path::to_path_buf);
+    let folder =
+        file.parent().filter(|own| !own.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), Path::to_path_buf);
     let is_same = |path: &PathBuf| {
         let is_other = path.extension().is_some_and(|it| it == "toml") && path.canonicalize().ok() != own;
         let made_out = || stack::made_out(path, &stack::Options::default());
@@ -178,7 +180,9 @@ pub fn namesakes(options: &StackOptions, head: &Head) -> Vec<String> {
     found.sort();
     let sentence = |path: PathBuf| {
         let (file, Head { name, region, .. }) = (path.strip_prefix("./").unwrap_or(&path).display(), head);
-        format!("{file} is a stack `{name}` in {region}, too: both have one state, and each deletes what the other makes")
+        format!(
+            "{file} is a stack `{name}` in {region}, too: both have one state, and each deletes what the other makes"
+        )
     };
     found.into_iter().map(sentence).collect()
 }
@@ -274,11 +278,11 @@ fn states_of(
 fn outputs_of(
     options: &StackOptions,
     standing: &Standing,
-    url: Option<&str>,
+    at: &StateAt,
     name: &str,
     region: &str,
 ) -> Result<Attributes, String> {
-    let home = home::of_stack(options, url, region).map_err(|failure| failure.message().to_owned())?;
+    let home = home::of_stack(options, at, region).map_err(|failure| failure.message().to_owned())?;
     let is_here = |state: &State| {
         state.region == region && standing.account.as_ref().is_none_or(|account| *account == state.account)
     };

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::failure::{Failure, Outcome};
+use super::home;
 use super::options::StackOptions;
 use super::project::{self, Standing};
 use super::render::{self, style};
@@ -57,7 +58,7 @@ pub struct Args {
 /// Runs the verb.
 pub fn run(args: &Args) -> Outcome {
     let stack = project::load(&args.stack, &Registry::new(), &Standing::default())?;
-    let saved = args.plan.as_deref().map(Plan::load).transpose()?;
+    let saved = args.plan.as_deref().map(home::saved_plan).transpose()?;
     if saved.as_ref().is_some_and(|plan| plan.inputs_digest != stack.inputs_digest) {
         return Err(Failure::new("the stack has changed since the plan was made").help("plan again, and rehearse that"));
     }

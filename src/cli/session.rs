@@ -126,7 +126,7 @@ impl Session {
         };
         let aws = Aws::connect(&how, &head.name, head.env.as_deref()).await?;
         let account = aws.scope.account.clone().unwrap_or_default();
-        let home = home::of_stack(options, head.state_url.as_deref(), &head.region)?;
+        let home = home::of_stack(options, &head.state, &head.region)?;
         let name = options.cloud;
         let store = store(home.as_ref(), &head, name, &account);
         Ok(Self {
@@ -157,13 +157,13 @@ impl Session {
     /// Refuses to begin a stack anew whose state is somewhere else: in the directory still, where the stack names a bucket
     /// now, or in another account or region, where most likely the credentials are the wrong ones.
     fn is_not_left_behind(&self, options: &StackOptions) -> Result<(), Failure> {
-        let Head { name, env, region, state_url, .. } = &self.head;
+        let Head { name, env, region, state, .. } = &self.head;
         // A damaged state is one of this account: whoever opens it is told.
         if !matches!(self.store.read(), Ok(None)) {
             return Ok(());
         }
-        let directory = self.store_in(home::directory(options).as_ref());
-        if self.name == CloudName::Aws && state_url.is_some() && there(&directory)?.is_some() {
+        let directory = self.store_in(home::directory(options, state)?.as_ref());
+        if self.name == CloudName::Aws && state.url.is_some() && there(&directory)?.is_some() {
             let (directory, here) = (directory.name(), self.home.name());
             return Err(Failure::new(format!(
                 "the state of this stack is in {directory} still, and the stack says {here}"

@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use super::failure::{Failure, Outcome};
+use super::home;
 use super::options::StackOptions;
 use super::render::{self, style};
 use super::session::Session;
 use super::state::missing;
-use crate::plan::Plan;
 use crate::state::Entry;
 
 /// Shows what exists according to the state, or what a saved plan does
@@ -36,7 +36,7 @@ pub struct Args {
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
     if let Some(path) = &args.plan {
-        let plan = Plan::load(path)?;
+        let plan = home::saved_plan(path)?;
         if args.json {
             outln!("{:#}", render::json::plan(&plan));
         } else {

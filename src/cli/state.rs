@@ -174,10 +174,12 @@ async fn rm(stack: &StackOptions, targets: &[String], wait: &LockOptions) -> Out
 
 async fn migrate(stack: &StackOptions, from: Option<&str>, wait: &LockOptions) -> Outcome {
     let session = Session::open_anywhere(stack).await?;
-    let home = match (from, &session.head.state_url, session.store.read()) {
-        (Some(place), ..) => home::named(place, &session.head.region)?,
-        (None, Some(_), _) if stack.cloud == CloudName::Aws => home::directory(stack),
-        (None, _, Err(crate::state::StateError::Moved { to, .. })) => home::named(&to, &session.head.region)?,
+    let home = match (from, &session.head.state.url, session.store.read()) {
+        (Some(place), ..) => home::named(place, stack, &session.head.state, &session.head.region)?,
+        (None, Some(_), _) if stack.cloud == CloudName::Aws => home::directory(stack, &session.head.state)?,
+        (None, _, Err(crate::state::StateError::Moved { to, .. })) => {
+            home::named(&to, stack, &session.head.state, &session.head.region)?
+        }
         _ => {
             return Err(Failure::new(format!("the state is where the stack says, in {}", session.home.name()))
                 .help("name the place that it is in with --from, a directory or s3://bucket/prefix"));

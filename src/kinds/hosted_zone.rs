@@ -281,9 +281,7 @@ impl Kind for HostedZoneKind {
             aws.calls.write("route53:DeleteHostedZone", || aws.route53.delete_hosted_zone().id(id).send()).await;
         match deleted {
             Err(error) if error.is(ErrorClass::NotFound) => Ok(()),
-            Err(error) if error.code == "HostedZoneNotEmpty" => {
-                Err(explain_records(aws, known, &name, error).await)
-            },
+            Err(error) if error.code == "HostedZoneNotEmpty" => Err(explain_records(aws, known, &name, error).await),
             other => other.map(|_| ()),
         }
     }

@@ -20,8 +20,7 @@ pub fn problem(path: &str, name: &str) -> Option<Problem> {
     let is_family = family.starts_with(|c: char| c.is_ascii_lowercase())
         && family.contains(|c: char| c.is_ascii_digit())
         && family.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-    let of_family: Vec<&str> =
-        known.iter().filter_map(|one| one.strip_prefix(family)?.strip_prefix('.')).collect();
+    let of_family: Vec<&str> = known.iter().filter_map(|one| one.strip_prefix(family)?.strip_prefix('.')).collect();
     let sizes: BTreeSet<&str> = known.iter().filter_map(|one| Some(one.split_once('.')?.1)).collect();
     if is_family && sizes.contains(size) {
         return None;

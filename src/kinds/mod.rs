@@ -1,12 +1,14 @@
 //! Resource kinds of AWS: one file a kind, one line of registration each.
 
 mod access_point;
+mod alarm;
 mod ami;
 mod autoscaling_group;
 mod capacity_provider;
 mod certificate;
 mod cluster;
 mod cluster_capacity;
+mod dashboard;
 mod discovery;
 mod discovery_service;
 mod dns_record;
@@ -160,12 +162,14 @@ pub struct Actions {
 fn all() -> Vec<Box<dyn Kind>> {
     vec![
         Box::new(access_point::AccessPointKind),
+        Box::new(alarm::AlarmKind),
         Box::new(ami::AmiKind),
         Box::new(autoscaling_group::AutoscalingGroupKind::default()),
         Box::new(capacity_provider::CapacityProviderKind),
         Box::new(certificate::CertificateKind),
         Box::new(cluster::ClusterKind),
         Box::new(cluster_capacity::ClusterCapacityKind),
+        Box::new(dashboard::DashboardKind),
         Box::new(discovery_service::DiscoveryServiceKind),
         Box::new(dns_record::DnsRecordKind::default()),
         Box::new(ecs_service::EcsServiceKind::default()),

@@ -535,9 +535,10 @@ impl<'a> Planner<'a, '_> {
         }
         let mut summary = Summary { drift: self.drift.len(), ..Summary::default() };
         for action in &self.actions {
-            let is_read = inputs.graph.get(&action.address).is_some_and(|resource| {
-                refresh::is_read_only(resource, |kind| (inputs.specs)(kind))
-            });
+            let is_read = inputs
+                .graph
+                .get(&action.address)
+                .is_some_and(|resource| refresh::is_read_only(resource, |kind| (inputs.specs)(kind)));
             match action.action {
                 Verb::NoChange if is_read => summary.read += 1,
                 Verb::Read => summary.read += 1,

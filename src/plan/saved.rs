@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{FORMAT_VERSION, Plan};
-use crate::state::{State, sha256};
+use crate::state::{Keys, Opener, State, StateError, sha256};
 
 /// Why a saved plan is not applied.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +28,9 @@ pub enum SavedError {
         /// Why not.
         why: String,
     },
+    /// It is encrypted, and cannot be opened or written with the keys at hand.
+    #[error(transparent)]
+    Sealed(#[from] StateError),
     /// The plan was made for something else than what is there now.
     #[error("the plan does not fit: {0}")]
     Stale(String),
@@ -38,6 +41,7 @@ impl SavedError {
     pub fn remedy(&self) -> String {
         match self {
             Self::Io { .. } => "check the path and its permissions".into(),
+            Self::Sealed(error) => error.remedy(),
             Self::NoPlan { .. } => "give a file written by `cofferdam plan --out`".into(),
             Self::Stale(_) => "plan again, look at it, and apply the new plan".into(),
         }
@@ -51,11 +55,12 @@ struct Head {
 }
 
 impl Plan {
-    /// Writes the plan to a file: a line with a checksum and a line with the plan. `state` is the one it was made for.
+    /// Writes the plan to a file: a line with a checksum and a line with the plan. `state` is the one it was made for;
+    /// where that is encrypted, the plan is, too.
     ///
     /// # Errors
     /// Where the file cannot be written.
-    pub fn save(&mut self, path: &Path, state: Option<&State>) -> Result<(), SavedError> {
+    pub fn save(&mut self, path: &Path, state: Option<&State>, keys: Option<&Keys>) -> Result<(), SavedError> {
         self.state_digest = Some(state.map_or_else(|| State::empty("", None, "", "", "").digest(), State::digest));
         let io = |source| SavedError::Io { doing: "write", path: path.display().to_string(), source };
         let body = serde_json::to_vec(self).map_err(|e| io(std::io::Error::other(e)))?;
@@ -64,19 +69,23 @@ impl Plan {
         text.push(b'\n');
         text.extend_from_slice(&body);
         text.push(b'\n');
+        if let Some(keys) = keys {
+            text = keys.seal(&path.display().to_string(), &text)?;
+        }
         std::fs::write(path, text).map_err(io)
     }
 
     /// Reads a plan that [`Plan::save`] wrote.
     ///
     /// # Errors
-    /// Where the file is missing, damaged, or of a newer version.
-    pub fn load(path: &Path) -> Result<Self, SavedError> {
+    /// Where the file is missing, damaged, or of a newer version, or is encrypted for somebody else.
+    pub fn load(path: &Path, opener: &Opener) -> Result<Self, SavedError> {
         let bytes = std::fs::read(path).map_err(|source| SavedError::Io {
             doing: "read",
             path: path.display().to_string(),
             source,
         })?;
+        let bytes = opener.open(&path.display().to_string(), bytes)?;
         Self::parse(&bytes).map_err(|why| SavedError::NoPlan { path: path.display().to_string(), why })
     }
 

@@ -14,6 +14,7 @@ use super::source::Place;
 use crate::aws::bucket::BucketAt;
 use crate::aws::facts;
 use crate::graph::{Address, template};
+use crate::state::Encrypt;
 
 /// A resource or construct as the stack declares it.
 #[derive(Debug, Clone)]
@@ -46,7 +47,7 @@ pub struct Top {
     pub description: Option<String>,
     pub tags: BTreeMap<String, String>,
     pub outputs: Vec<Entry>,
-    pub state_url: Option<String>,
+    pub state: StateAt,
     pub guards: Guards,
     pub moved: Vec<Move>,
     pub blocks: Vec<Block>,
@@ -89,8 +90,7 @@ pub fn read_top(known: Table, whole: Place, optional: &[&str], report: &mut Repo
     top.region = text(&known, "region").and_then(|(region, place)| check_region(region, place, report));
     top.description = text(&known, "description").map(|(text, _)| text);
     top.tags = known.get("tags").map(|node| check_tags(node, report)).unwrap_or_default();
-    let url = known.get("state").and_then(|node| text(node.table()?, "url"));
-    top.state_url = url.and_then(|(url, place)| check_state_url(url, place, report));
+    top.state = known.get("state").map(|node| state_at(node, report)).unwrap_or_default();
     top.guards = known.get("guards").map(|node| guards(node, top.region.as_deref(), report)).unwrap_or_default();
     top.moved = known.get("moved").map(|node| moves::read(node, report)).unwrap_or_default();
     if let Some(Entry { node: Node { item: Item::Table(outputs), .. }, .. }) = known.take("outputs") {
@@ -156,6 +156,36 @@ fn check_name(name: String, place: Place, report: &mut Report) -> Option<String>
         );
     }
     good.then_some(name)
+}
+
+/// Where and how a stack's state is kept, as far as the stack says so.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StateAt {
+    /// The bucket that it is in.
+    pub url: Option<String>,
+    /// To whom it is encrypted.
+    pub encrypt: Option<Encrypt>,
+}
+
+fn state_at(node: &Node, report: &mut Report) -> StateAt {
+    let Some(table) = node.table() else { return StateAt::default() };
+    let url = text(table, "url").and_then(|(url, place)| check_state_url(url, place, report));
+    let encrypt = table.get("encrypt").and_then(|node| {
+        let recipients: Vec<String> = match &node.item {
+            Item::List(items) => items.iter().filter_map(|item| item.text().map(str::to_owned)).collect(),
+            _ if node.text() == Some("passphrase") => return Some(Encrypt::Passphrase),
+            _ => node.text().map(str::to_owned).into_iter().collect(),
+        };
+        let why = match Encrypt::to(recipients) {
+            Ok(Encrypt::Recipients(none)) if none.is_empty() => "nobody could read this state".to_owned(),
+            Ok(encrypt) => return Some(encrypt),
+            Err(why) => why,
+        };
+        let help = "name recipients, as `age-keygen` prints them: [\"age1…\"]; or write \"passphrase\"";
+        report.error(Finding::at(node.place, why).help(help));
+        None
+    });
+    StateAt { url, encrypt }
 }
 
 fn check_state_url(url: String, place: Place, report: &mut Report) -> Option<String> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::blocks::{self, Guards};
+use super::blocks::{self, Guards, StateAt};
 use super::diagnostic::{Diagnostics, Report};
 use super::node::{self, Item, Node, Table};
 use super::scopes::Scopes;
@@ -19,7 +19,7 @@ pub struct Head {
     /// The environment it was read for.
     pub env: Option<String>,
     /// Where the state is kept, if the stack says so.
-    pub state_url: Option<String>,
+    pub state: StateAt,
     /// What it refuses because it is most likely a mistake, as far as that could be read.
     pub guards: Guards,
 }
@@ -31,7 +31,7 @@ impl Head {
             name: stack.name.clone(),
             region: stack.region.clone(),
             env: stack.env.clone(),
-            state_url: stack.state_url.clone(),
+            state: stack.state.clone(),
             guards: stack.guards.clone(),
         }
     }
@@ -45,7 +45,7 @@ pub struct MadeOut {
     /// The region.
     pub region: Option<String>,
     /// Where the state is kept.
-    pub state_url: Option<String>,
+    pub state: StateAt,
     /// What it refuses.
     pub guards: Guards,
 }
@@ -59,8 +59,8 @@ pub fn head(path: &Path, options: &Options<'_>) -> Result<Head, Diagnostics> {
     let mut reading = Reading { sources: Sources::default(), report: Report::default() };
     reading.sources.add(&name, &text);
     let head = node::parse(&text, 0, &mut reading.report).and_then(|root| {
-        let MadeOut { name, region, state_url, guards } = reading.head(root, &text, options, options.env.as_deref());
-        Some(Head { name: name?, region: region?, env: options.env.clone(), state_url, guards })
+        let MadeOut { name, region, state, guards } = reading.head(root, &text, options, options.env.as_deref());
+        Some(Head { name: name?, region: region?, env: options.env.clone(), state, guards })
     });
     let failed = reading.report.errors() > 0;
     match head {
@@ -108,6 +108,6 @@ impl Reading {
             scopes.fill(&mut entry.node, &self.sources, &mut Report::default());
             blocks::guards(&entry.node, None, &mut Report::default())
         });
-        MadeOut { name: top.name, region: top.region, state_url: top.state_url, guards: guards.unwrap_or_default() }
+        MadeOut { name: top.name, region: top.region, state: top.state, guards: guards.unwrap_or_default() }
     }
 }

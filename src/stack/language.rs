@@ -120,6 +120,13 @@ pub fn top_schema() -> Value {
                     "url": {
                         "type": "string",
                         "description": "In a bucket, for teams: `\"s3://bucket/prefix\"`. It is locked while somebody writes."
+                    },
+                    "encrypt": {
+                        "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }],
+                        "description": "To whom everything written is encrypted: `[\"age1…\"]`, recipients of \
+                                        [age](https://age-encryption.org), of whom one has the identity file that \
+                                        `COFFERDAM_STATE_IDENTITY` names; or `\"passphrase\"`, which \
+                                        `COFFERDAM_STATE_PASSPHRASE` holds."
                     }
                 },
                 "additionalProperties": false

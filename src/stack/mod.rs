@@ -34,7 +34,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-pub use blocks::Guards;
+pub use blocks::{Guards, StateAt};
 pub use diagnostic::{Diagnostic, Diagnostics, nearest};
 pub use files::Files;
 pub use head::{Head, MadeOut, environments, head, made_out};
@@ -103,7 +103,7 @@ pub struct Stack {
     /// The tags that every resource carries, besides its own.
     pub tags: BTreeMap<String, String>,
     /// Where the state is kept, if the stack says so.
-    pub state_url: Option<String>,
+    pub state: StateAt,
     /// What is refused because it is most likely a mistake.
     pub guards: Guards,
     /// Addresses that changed.
@@ -371,7 +371,7 @@ impl Reading {
             environments: Vec::new(),
             graph,
             tags: top.tags,
-            state_url: top.state_url,
+            state: top.state,
             guards: top.guards,
             moved: top.moved.into_iter().map(|one| one.moved).collect(),
             vars: scopes.variables(),

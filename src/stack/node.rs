@@ -202,7 +202,8 @@ fn is_part(written: &Value, whole: &Value) -> bool {
 /// Parses TOML; `None` where there are syntax errors, which are then in the report.
 pub fn parse(text: &str, file: usize, report: &mut Report) -> Option<Table> {
     let (table, errors) = DeTable::parse_recoverable(text);
-    let start = |error: &toml::de::Error| error.span().map_or(0, |span| text.floor_char_boundary(span.start.min(text.len())));
+    let start =
+        |error: &toml::de::Error| error.span().map_or(0, |span| text.floor_char_boundary(span.start.min(text.len())));
     let (twice, broken): (Vec<_>, Vec<_>) = errors.iter().partition(|error| error.message().contains("duplicate"));
     // One quotation mark that is missing makes nonsense of all that follows.
     if let Some(first) = broken.iter().min_by_key(|error| start(error)) {

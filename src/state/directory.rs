@@ -6,6 +6,7 @@
 //!     journal.jsonl    what was intended and done since
 //!     lock             who is writing
 //!     history/         the snapshots before
+//!     key.json         of an encrypted state: its key, encrypted
 //! ```
 //!
 //! The lock is the operating system's and ends with its process. Breaking it puts another file in its place; who held the
@@ -287,6 +288,10 @@ impl Held for Writing {
 
     fn keep(&mut self, name: &str, snapshot: &[u8]) -> Result<(), StateError> {
         self.put(&format!("{HISTORY}/{name}"), &[snapshot]).map(|_| ())
+    }
+
+    fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
+        self.put(name, &[bytes]).map(|_| ())
     }
 
     fn set_aside(&mut self, name: &str) -> Result<Option<String>, StateError> {

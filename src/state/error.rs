@@ -59,6 +59,20 @@ pub enum StateError {
         /// What to do.
         help: String,
     },
+    /// The state is encrypted, and the stack does not say so.
+    #[error("{name} is encrypted")]
+    Encrypted {
+        /// Which file.
+        name: String,
+    },
+    /// Something encrypted cannot be opened, or encrypted, with the keys at hand.
+    #[error("cannot open {name}: {why}")]
+    Key {
+        /// Which file.
+        name: String,
+        /// Why.
+        why: String,
+    },
     /// The state is somewhere else now.
     #[error("the state is not in {name} any more: it was moved to {to}")]
     Moved {
@@ -117,6 +131,12 @@ impl StateError {
                     .into()
             }
             Self::Remote { help, .. } => help.clone(),
+            Self::Encrypted { .. } => {
+                "let the stack say for whom: `[state] encrypt = [\"age1…\"]`, or `encrypt = \"passphrase\"`".into()
+            }
+            Self::Key { .. } => "set COFFERDAM_STATE_IDENTITY to the path of an identity file of age that one of the \
+                                 recipients has, or COFFERDAM_STATE_PASSPHRASE to the passphrase"
+                .into(),
             Self::Moved { to, .. } => format!(
                 "let the stack say so ([state] url), or bring it back with `cofferdam state migrate STACK --from {to}`"
             ),

@@ -2,7 +2,8 @@
 //!
 //! A line is `LENGTH CHECKSUM JSON`: the length of the JSON in bytes and its CRC-32, both in hexadecimal. A last line
 //! that is cut short or does not match its checksum is a torn write of a run that died; it is cut off. A bad line with
-//! good ones behind it is damage.
+//! good ones behind it is damage. In an encrypted state several such lines are encrypted together, and stand in base64 in
+//! the place of JSON.
 
 use super::Record;
 
@@ -12,17 +13,36 @@ use super::Record;
 /// Where it has no JSON form.
 pub fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
     let start = out.len();
-    out.extend_from_slice(b"00000000 00000000 ");
-    let from = out.len();
+    out.extend_from_slice(NO_HEAD);
     if let Err(error) = serde_json::to_writer(&mut *out, record) {
         out.truncate(start);
         return Err(error);
     }
-    let json = &out[from..];
-    let head = format!("{:08x} {:08x} ", json.len(), crc32fast::hash(json));
+    finish(out, start);
+    Ok(())
+}
+
+/// Appends the line that holds these bytes, in which there is no end of a line.
+pub fn frame(bytes: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(NO_HEAD);
+    out.extend_from_slice(bytes);
+    finish(out, start);
+}
+
+/// The place of a head.
+const NO_HEAD: &[u8] = b"00000000 00000000 ";
+
+/// Gives the line that begins at `start` its head and its end.
+fn finish(out: &mut Vec<u8>, start: usize) {
+    let from = start + NO_HEAD.len();
+    let head = head_of(&out[from..]);
     out[start..from].copy_from_slice(head.as_bytes());
     out.push(b'\n');
-    Ok(())
+}
+
+fn head_of(bytes: &[u8]) -> String {
+    format!("{:08x} {:08x} ", bytes.len(), crc32fast::hash(bytes))
 }
 
 /// The records in these bytes, and how many of the bytes are whole.
@@ -30,31 +50,46 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), serde_json::Erro
 /// # Errors
 /// What is wrong, where it is not just the last line.
 pub fn parse(bytes: &[u8]) -> Result<(Vec<Record>, u64), String> {
-    let mut records = Vec::new();
+    let read = |json: &[u8]| serde_json::from_slice(json).map_err(|_| "it is no record");
+    let (records, whole) = frames(bytes, read)?;
+    Ok((records.into_iter().map(|(record, _)| record).collect(), whole))
+}
+
+/// What `read` makes of the lines in these bytes, with where each ends, and how many of the bytes are whole.
+///
+/// # Errors
+/// What is wrong, where it is not just the last line.
+pub fn frames<T>(
+    bytes: &[u8],
+    read: impl Fn(&[u8]) -> Result<T, &'static str>,
+) -> Result<(Vec<(T, usize)>, u64), String> {
+    let mut found = Vec::new();
     let mut at = 0;
     let mut number = 0;
+    let decode = |line: &[u8]| decode(line).and_then(&read);
     while at < bytes.len() {
         number += 1;
         let end = bytes[at..].iter().position(|b| *b == b'\n').map(|length| at + length);
+        let next = end.map_or(bytes.len(), |end| end + 1);
         match end.ok_or("it has no end").and_then(|end| decode(&bytes[at..end])) {
-            Ok(record) => records.push(record),
+            Ok(one) => found.push((one, next)),
             Err(why) => {
                 // Torn only if nothing whole follows.
-                let next = end.map_or(bytes.len(), |end| end + 1);
                 let follows = bytes[next..].split(|b| *b == b'\n').any(|line| decode(line).is_ok());
-                if follows || has_lost_its_end(&bytes[at..]) || has_one_wrong_bit(&bytes[at..]) {
+                let rest = &bytes[at..];
+                if follows || has_lost_its_end(rest, decode) || has_one_wrong_bit(rest, |json| read(json).is_ok()) {
                     return Err(format!("line {number}: {why}"));
                 }
-                return Ok((records, at as u64));
+                return Ok((found, at as u64));
             }
         }
-        at = end.map_or(bytes.len(), |end| end + 1);
+        at = next;
     }
-    Ok((records, at as u64))
+    Ok((found, at as u64))
 }
 
 /// Whether a whole record stands here with something else than the end of a line behind it.
-fn has_lost_its_end(bytes: &[u8]) -> bool {
+fn has_lost_its_end<T>(bytes: &[u8], decode: impl Fn(&[u8]) -> Result<T, &'static str>) -> bool {
     let length = bytes.get(..8).and_then(|head| std::str::from_utf8(head).ok());
     let end = length.and_then(|text| usize::from_str_radix(text, 16).ok()).and_then(|length| length.checked_add(18));
     end.is_some_and(|end| {
@@ -63,14 +98,14 @@ fn has_lost_its_end(bytes: &[u8]) -> bool {
 }
 
 /// Whether what stands here is a whole last line but for one bit: no torn write leaves that.
-fn has_one_wrong_bit(bytes: &[u8]) -> bool {
+fn has_one_wrong_bit(bytes: &[u8], is_good: impl Fn(&[u8]) -> bool) -> bool {
     const POLYNOMIAL: u32 = 0xedb8_8320;
     let (Some(head), Some(json)) = (bytes.get(..18), bytes.get(18..).and_then(|rest| rest.strip_suffix(b"\n"))) else {
         return false;
     };
-    let true_head = format!("{:08x} {:08x} ", json.len(), crc32fast::hash(json));
+    let true_head = head_of(json);
     let wrong = head.iter().zip(true_head.as_bytes()).filter(|(one, other)| one != other).count();
-    if wrong == 1 && serde_json::from_slice::<Record>(json).is_ok() {
+    if wrong == 1 && is_good(json) {
         return true;
     }
     let number = |at: std::ops::Range<usize>| u32::from_str_radix(std::str::from_utf8(head.get(at)?).ok()?, 16).ok();
@@ -84,7 +119,8 @@ fn has_one_wrong_bit(bytes: &[u8]) -> bool {
     std::iter::successors(Some(POLYNOMIAL), |effect| Some(step(*effect))).take(8 * json.len()).any(|e| e == differs)
 }
 
-fn decode(line: &[u8]) -> Result<Record, &'static str> {
+/// What a whole line holds behind its head.
+fn decode(line: &[u8]) -> Result<&[u8], &'static str> {
     let hex = |bytes: &[u8]| {
         std::str::from_utf8(bytes)
             .ok()
@@ -102,7 +138,7 @@ fn decode(line: &[u8]) -> Result<Record, &'static str> {
     if hex(&head[9..17])? != crc32fast::hash(json) {
         return Err("its checksum differs");
     }
-    serde_json::from_slice(json).map_err(|_| "it is no record")
+    Ok(json)
 }
 
 #[cfg(test)]

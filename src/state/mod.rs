@@ -12,6 +12,7 @@ mod lock;
 mod memory;
 mod objects;
 mod place;
+mod sealed;
 mod snapshot;
 mod store;
 
@@ -30,6 +31,7 @@ pub use lock::Holder;
 pub use memory::Memory;
 pub use objects::{ObjectHome, Objects, Tag, When};
 pub use place::{Contents, Held, Home, Occupied, Place, Taken};
+pub use sealed::{Encrypt, Keys, Opener, SealedHome};
 pub use snapshot::{Snapshot, hexadecimal, sha256};
 pub use store::{Store, Writer};
 

@@ -7,6 +7,7 @@
 //!     journal/         those parts
 //!     lock.json        a lease: who is writing, and its last sign of life
 //!     history/         the snapshots before
+//!     key.json         of an encrypted state: its key, encrypted
 //! ```
 //!
 //! Nothing is ever written over by who does not know what stands there: snapshot, journal and lease are only replaced
@@ -392,6 +393,11 @@ impl Held for Writing {
     fn keep(&mut self, name: &str, snapshot: &[u8]) -> Result<(), StateError> {
         self.check()?;
         self.place.keep(name, snapshot)
+    }
+
+    fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
+        self.check()?;
+        self.place.objects.put(&self.place.key(name), bytes, &When::Always).map(|_| ())
     }
 
     fn set_aside(&mut self, name: &str) -> Result<Option<String>, StateError> {

@@ -144,6 +144,12 @@ pub trait Held: Debug + Send {
     /// Where it cannot be made safe.
     fn keep(&mut self, name: &str, snapshot: &[u8]) -> Result<(), StateError>;
 
+    /// Writes something that stands beside snapshot and journal.
+    ///
+    /// # Errors
+    /// Where it cannot be made safe.
+    fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), StateError>;
+
     /// Moves what stands there out of the way, whole or damaged, to where it is kept under this name and never deleted.
     /// Gives what messages call that; `None` where nothing stood there.
     ///

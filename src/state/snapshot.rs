@@ -75,6 +75,9 @@ pub fn parse_run(name: &str, bytes: &[u8]) -> Result<Option<Run>, StateError> {
 /// The lines of run and state, of whose bytes each is as it was written.
 fn checked<'a>(name: &str, bytes: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), StateError> {
     let damaged = |why: &str| StateError::damaged(name.to_owned(), why);
+    if super::sealed::is_sealed(bytes) {
+        return Err(StateError::Encrypted { name: name.to_owned() });
+    }
     let (head, body) = line(bytes).ok_or_else(|| damaged("it has no second line"))?;
     let head: Head = serde_json::from_slice(head).map_err(|_| damaged("its first line is no head"))?;
     if head.format_version > FORMAT_VERSION {

@@ -8,7 +8,7 @@ use crate::secret::Seal;
 use super::place::{Contents, Held, Home, Place, Taken};
 use super::{
     Directories, Directory, End, Holder, Occupied, Record, Run, SNAPSHOT, Snapshot, State, StateError, changes,
-    journal, snapshot,
+    journal, sealed, snapshot,
 };
 
 /// How many former snapshots are kept.
@@ -99,6 +99,9 @@ impl Store {
 
     fn found(&self, contents: &Contents) -> Result<Option<Found>, StateError> {
         let name = self.place.name(SNAPSHOT);
+        if contents.snapshot.as_deref().is_some_and(sealed::is_sealed) {
+            return Err(StateError::Encrypted { name });
+        }
         let (records, whole) = journal::parse(&contents.journal)
             .map_err(|why| StateError::damaged(self.place.name("journal.jsonl"), why))?;
         let Some(bytes) = &contents.snapshot else {

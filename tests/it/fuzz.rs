@@ -374,7 +374,7 @@ fn any_plan_file() {
         .into_iter()
         .map(|mode| {
             let plan = crate::stack::plan(&cloud, &graph, Some(&state), None, Ask { mode, ..Ask::default() });
-            plan.expect("it can be planned").save(&path, None).expect("it is saved");
+            plan.expect("it can be planned").save(&path, None, None).expect("it is saved");
             let text = std::fs::read(&path).expect("it is there");
             text.split(|byte| *byte == b'\n').nth(1).expect("a second line").to_vec()
         })
@@ -383,7 +383,7 @@ fn any_plan_file() {
         let head = json!({ "cofferdam_plan": 1, "sha256": sha256(bytes) }).to_string();
         for text in [[head.as_bytes(), b"\n", bytes, b"\n"].concat(), bytes.to_vec()] {
             std::fs::write(&path, text).expect("it is written");
-            match Plan::load(&path) {
+            match Plan::load(&path, &Default::default()) {
                 Ok(plan) => {
                     let _ = plan.fits(&state, "local", Some("123456789012"), "eu-west-2");
                     let _ = cofferdam::cli::render::plan::plan(&plan);

@@ -134,8 +134,8 @@ async fn a_saved_plan_no_longer_fits_once_a_run_of_it_has_died() {
     let graph = graph(&cloud, stack.clone());
     let mut first = crate::stack::plan(&cloud, &graph, None, None, Ask::default()).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    first.save(&folder.path().join("plan"), None).unwrap();
-    let first = Plan::load(&folder.path().join("plan")).unwrap();
+    first.save(&folder.path().join("plan"), None, None).unwrap();
+    let first = Plan::load(&folder.path().join("plan"), &Default::default()).unwrap();
     assert_eq!(fits(&first, &empty()), Ok(()), "a plan made before there was a state");
     refuse(&cloud, Operation::Create, "node.b");
     let snapshot = empty();

@@ -25,6 +25,7 @@ mod proof;
 mod recover;
 mod reference;
 mod refresh_calls;
+mod sealed;
 mod secrets;
 mod state;
 mod steps;

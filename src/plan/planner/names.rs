@@ -43,7 +43,9 @@ impl<'a> Planner<'a, '_> {
             return;
         }
         let mut held: HashMap<(&str, Names<'_>), Vec<&Address>> = HashMap::new();
-        for (address, entry) in state.holds().filter(|(address, entry)| !entry.read_only && !self.is_gone(address, entry)) {
+        for (address, entry) in
+            state.holds().filter(|(address, entry)| !entry.read_only && !self.is_gone(address, entry))
+        {
             let names = (self.inputs.specs)(address.kind()).and_then(|spec| names(spec, &entry.attributes));
             if let Some(names) = names {
                 held.entry((address.kind(), names)).or_default().push(address);

@@ -49,6 +49,28 @@ async fn scaling() {
     }
 }
 
+async fn alarm(emulator: Emulator) {
+    let cloud = emulator.cloud().await;
+    let metric = json!({ "namespace": "AWS/ECS", "name": "CPUUtilization", "dimensions": { "ClusterName": "main" } });
+    let alarm = json!({ "name": unique("alarm"), "metric": metric, "when": "above", "threshold": 80.0 });
+    let changes = [
+        json!({ "description": "Busy", "when": "at-most", "threshold": 0.5 }),
+        json!({ "metric": { "namespace": "Web", "name": "Latency", "statistic": "p99", "unit": "Seconds" } }),
+        json!({ "periods": 5, "datapoints": 3, "period_seconds": 300, "missing": "not-breaching" }),
+        json!({ "notify": ["arn:aws:sns:eu-west-2:123456789012:people"] }),
+        json!({ "notify": null, "notify_unknown": ["arn:aws:sns:eu-west-2:123456789012:people"], "enabled": false }),
+        json!({ "tags": { "Team": "platform" } }),
+    ];
+    life(&cloud, "alarm", alarm, &changes).await;
+}
+
+async fn dashboard(emulator: Emulator) {
+    let cloud = emulator.cloud().await;
+    let body = |text: &str| json!({ "widgets": [{ "type": "text", "properties": { "markdown": text } }] }).to_string();
+    let changes = [json!({ "body": body("other") })];
+    life(&cloud, "dashboard", json!({ "name": unique("board"), "body": body("one") }), &changes).await;
+}
+
 async fn namespace(emulator: Emulator) {
     let cloud = emulator.cloud().await;
     let vpc = make(&cloud, "vpc", json!({ "cidr": "10.0.0.0/16" })).await;
@@ -151,4 +173,4 @@ async fn file_system(emulator: Emulator) {
     remove(&cloud, "file_system", &system).await;
 }
 
-crate::on_each_emulator!(discovery_service, file_system, namespace, schedule, topic);
+crate::on_each_emulator!(alarm, dashboard, discovery_service, file_system, namespace, schedule, topic);

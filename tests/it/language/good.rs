@@ -224,7 +224,7 @@ fn moves_state_and_description_are_kept() {
     )
     .unwrap_or_else(|told| panic!("{}", shown(&told)));
     assert_eq!(stack.description.as_deref(), Some("A shop"));
-    assert_eq!(stack.state_url.as_deref(), Some("s3://bucket/web"));
+    assert_eq!(stack.state.url.as_deref(), Some("s3://bucket/web"));
     assert_eq!(stack.moved[0].from.as_str(), "vpc.old");
 }
 

@@ -179,4 +179,38 @@ security_groups = ["one"]
     tell(emulator, stack, steps).await;
 }
 
-crate::on_each_emulator!(discovery, file_system, schedule, topic);
+async fn watching(emulator: Emulator) {
+    let stack = r#"
+[topic.people]
+
+[alarm.busy]
+description = "The cluster is busy"
+metric      = { namespace = "AWS/ECS", name = "CPUUtilization", dimensions = { ClusterName = "main" } }
+when        = "above"
+threshold   = 80
+notify      = ["people"]
+# more
+
+[dashboard.main]
+body = { widgets = [{ type = "text", x = 0, y = 0, width = 6, height = 3, properties = { markdown = "hello" } }] }
+# board
+"#;
+    let steps = vec![
+        one("threshold   = 80", "threshold   = 90.5", "update", "alarm.busy.threshold"),
+        one("\"above\"", "\"at-least\"", "update", "alarm.busy.when"),
+        one("# more", "periods = 3\n# more", "update", "alarm.busy.periods"),
+        one("# more", "period_seconds = 120\n# more", "update", "alarm.busy.period_seconds"),
+        one("# more", "notify_ok = [\"people\"]\n# more", "update", "alarm.busy.notify_ok"),
+        one("# more", "enabled = false\n# more", "update", "alarm.busy.enabled"),
+        one("# more", "tags = { Team = \"a\" }\n# more", "update", "alarm.busy.tags.Team"),
+        one("hello", "welcome", "update", "dashboard.main.body"),
+        Step::Drift("alarm.busy", "threshold", json!(1.0)),
+        Step::Drift("dashboard.main", "body", json!("{\"widgets\": []}")),
+        Step::Gone(&["alarm.busy", "dashboard.main"]),
+        one("# more", "name = \"{u}-other\"", "replace", "alarm.busy.name"),
+        one("# board", "name = \"{u}-other\"", "replace", "dashboard.main.name"),
+    ];
+    tell(emulator, stack, steps).await;
+}
+
+crate::on_each_emulator!(discovery, file_system, schedule, topic, watching);
