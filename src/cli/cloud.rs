@@ -42,7 +42,10 @@ pub async fn run(args: &Args) -> Outcome {
             let endpoints = local.up(&|line| errln!("{line}")).await?;
             outln!("{} the local cloud answers at {}", style::good("✓"), endpoints.main);
             outln!("  ECS answers at {}", endpoints.ecs);
-            outln!("  for the AWS CLI: AWS_ENDPOINT_URL={} AWS_ENDPOINT_URL_ECS={}", endpoints.main, endpoints.ecs);
+            let (main, ecs) = (&endpoints.main, &endpoints.ecs);
+            outln!(
+                "  for the AWS CLI: AWS_ENDPOINT_URL={main} AWS_ENDPOINT_URL_ECS={ecs} AWS_ENDPOINT_URL_CLOUDWATCH={ecs}"
+            );
         }
         Verb::Down => match local.down().await? {
             true => outln!("{} the local cloud is stopped", style::good("✓")),

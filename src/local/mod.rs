@@ -55,7 +55,7 @@ pub enum Status {
 pub struct Endpoints {
     /// The endpoint of every service but those that have their own here: `http://127.0.0.1:41001`.
     pub main: String,
-    /// The endpoint of ECS.
+    /// The endpoint of ECS, and of CloudWatch's alarms and dashboards.
     pub ecs: String,
     /// The process behind `main`.
     pub main_pid: u32,
@@ -72,7 +72,7 @@ impl Endpoints {
         Connect {
             region: region.to_owned(),
             endpoint: Some(self.main.clone()),
-            endpoints: [("ecs".to_owned(), self.ecs.clone())].into(),
+            endpoints: ["ecs", "cloudwatch"].map(|service| (service.to_owned(), self.ecs.clone())).into(),
             emulated: true,
         }
     }

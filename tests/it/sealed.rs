@@ -266,6 +266,9 @@ fn a_stack_says_for_whom() {
     let refused = run(&["plan"], false);
     assert_eq!(refused.status.code(), Some(1));
     let told = text(&refused.stderr).replace(&project.name, "NAME");
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @r"
+    error: cannot open state/NAME/aws-123456789012-eu-west-2/key.json: it takes a key of age, and COFFERDAM_STATE_IDENTITY names no file with one
+      help: set COFFERDAM_STATE_IDENTITY to the path of an identity file of age that one of the recipients has, or COFFERDAM_STATE_PASSPHRASE to the passphrase
+    ");
     succeeds(&["destroy", "--yes"]);
 }

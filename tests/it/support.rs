@@ -27,9 +27,10 @@ impl Emulator {
         let moto = || named("COFFERDAM_TEST_MOTO").unwrap_or_else(|| emulators().main.clone());
         let ministack = || named("COFFERDAM_TEST_MINISTACK").unwrap_or_else(|| emulators().ecs.clone());
         let (endpoint, endpoints) = match self {
-            Emulator::Moto => (moto(), BTreeMap::new()),
+            // moto does not speak the protocol in which the SDK asks CloudWatch.
+            Emulator::Moto => (moto(), [("cloudwatch".to_owned(), ministack())].into()),
             Emulator::Ministack => (ministack(), BTreeMap::new()),
-            Emulator::Together => (moto(), [("ecs".to_owned(), ministack())].into()),
+            Emulator::Together => (moto(), ["ecs", "cloudwatch"].map(|service| (service.to_owned(), ministack())).into()),
         };
         Connect { region: "eu-west-2".into(), endpoint: Some(endpoint), endpoints, emulated: true }
     }
