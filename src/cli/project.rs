@@ -162,8 +162,8 @@ fn relative(path: PathBuf) -> PathBuf {
 }
 
 /// What there is to say of other files beside a stack's whose stack has the same name and region, and so the same state.
-pub fn namesakes(options: &StackOptions, head: &Head) -> Vec<String> {
-    let Ok(file) = stack_file(&options.stack) else { return Vec::new() };
+pub fn namesakes(options: &StackOptions, head: &Head) -> Option<String> {
+    let file = stack_file(&options.stack).ok()?;
     let own = file.canonicalize().ok();
     let folder =
         file.parent().filter(|own| !own.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), Path::to_path_buf);
@@ -178,13 +178,13 @@ pub fn namesakes(options: &StackOptions, head: &Head) -> Vec<String> {
     let entries = std::fs::read_dir(&folder).into_iter().flatten();
     let mut found: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_same).collect();
     found.sort();
-    let sentence = |path: PathBuf| {
-        let (file, Head { name, region, .. }) = (path.strip_prefix("./").unwrap_or(&path).display(), head);
-        format!(
-            "{file} is a stack `{name}` in {region}, too: both have one state, and each deletes what the other makes"
-        )
+    let first = found.first()?;
+    let (file, Head { name, region, .. }) = (first.strip_prefix("./").unwrap_or(first).display(), head);
+    let others = match found.len() - 1 {
+        0 => format!("{file} is a stack"),
+        more => format!("{file} and {more} more beside it are stacks"),
     };
-    found.into_iter().map(sentence).collect()
+    Some(format!("{others} `{name}` in {region}, too: they share one state, and each deletes what another makes"))
 }
 
 fn no_outputs(_: &str, _: &str) -> Result<Attributes, String> {

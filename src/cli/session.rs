@@ -78,8 +78,8 @@ impl Session {
         session.is_not_left_behind(options)?;
         let account = session.cloud.scope().account.clone();
         session.is_allowed_account(&offline.guards)?;
-        for other in project::namesakes(options, &session.head) {
-            errln!("{}", render::style::note(&other));
+        if let Some(others) = project::namesakes(options, &session.head) {
+            errln!("{}", render::style::note(&others));
         }
         let standing = Standing { account, instance: session.instance.clone() };
         let stack = if offline.other_stacks { project::load(options, &registry, &standing)? } else { offline };

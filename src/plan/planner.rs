@@ -125,7 +125,7 @@ impl PlanError {
                  otherwise give it another name"
             ),
             Self::Taken { other, .. } => {
-                format!("give one of them another name, where {other} is to change, in an apply of its own before")
+                format!("give one of them another name; or change or remove {other} first, in an apply of its own")
             }
             Self::UnknownTarget { near: Some(near), .. } => format!("did you mean `{near}`?"),
             Self::UnknownTarget { near: None, .. } => {

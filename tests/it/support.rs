@@ -30,7 +30,9 @@ impl Emulator {
             // moto does not speak the protocol in which the SDK asks CloudWatch.
             Emulator::Moto => (moto(), [("cloudwatch".to_owned(), ministack())].into()),
             Emulator::Ministack => (ministack(), BTreeMap::new()),
-            Emulator::Together => (moto(), ["ecs", "cloudwatch"].map(|service| (service.to_owned(), ministack())).into()),
+            Emulator::Together => {
+                (moto(), ["ecs", "cloudwatch"].map(|service| (service.to_owned(), ministack())).into())
+            }
         };
         Connect { region: "eu-west-2".into(), endpoint: Some(endpoint), endpoints, emulated: true }
     }

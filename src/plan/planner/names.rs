@@ -57,6 +57,12 @@ impl<'a> Planner<'a, '_> {
             let others = held.get(&(action.address.kind(), names)).into_iter().flatten();
             if let Some(other) = others.copied().find(|other| **other != action.address) {
                 let moved = self.inputs.graph.get(other).is_none().then(|| moved(other, &action.address));
+                // A construct that was renamed is one mistake.
+                let is_told =
+                    |error: &PlanError| matches!(error, PlanError::Taken { moved: told, .. } if *told == moved);
+                if moved.is_some() && errors.iter().any(is_told) {
+                    continue;
+                }
                 let same = same(spec, attributes);
                 errors.push(PlanError::Taken { address: action.address.clone(), other: other.clone(), same, moved });
             }

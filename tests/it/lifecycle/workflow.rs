@@ -379,7 +379,10 @@ async fn one_name_at_two_addresses_is_refused() {
     let renamed = "[role.api]\nname = \"{u}-api\"\nservice = \"ec2.amazonaws.com\"\n";
     project.write(renamed);
     let told = fails(&project, &["apply", "--yes"]).replace(&project.name, "demo");
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @r#"
+    error: role.api would be what role.web in the state is already: the IAM role named `demo-api`
+      help: if it only has another address now, say so at the top of the stack: moved = [{ from = "role.web", to = "role.api" }] (or with `cofferdam state mv STACK role.web role.api`); otherwise give it another name
+    "#);
     project.write(&format!("moved = [{{ from = \"role.web\", to = \"role.api\" }}]\n{renamed}"));
     project.succeeds(&["apply", "--yes"]);
     project.plan_is_empty("the move");
@@ -447,7 +450,7 @@ async fn a_saved_plan_is_applied_as_it_was_shown_or_not_at_all() {
     assert!(err.contains("no plan file"), "{err}");
 
     project.succeeds(&["plan", "--destroy", "--out", "end.plan"]);
-    project.succeeds(&["apply", "--plan", "end.plan"]);
+    project.succeeds(&["apply", "--plan", "end.plan", "--yes"]);
     assert!(project.state().is_empty());
 }
 
