@@ -55,7 +55,7 @@ async fn alarm(emulator: Emulator) {
     let alarm = json!({ "name": unique("alarm"), "metric": metric, "when": "above", "threshold": 80.0 });
     let changes = [
         json!({ "description": "Busy", "when": "at-most", "threshold": 0.5 }),
-        json!({ "metric": { "namespace": "Web", "name": "Latency", "statistic": "p99", "unit": "Seconds" } }),
+        json!({ "metric": { "namespace": "Web", "name": "Latency", "statistic": "maximum", "unit": "Seconds" } }), // ministack knows no percentiles
         json!({ "periods": 5, "datapoints": 3, "period_seconds": 300, "missing": "not-breaching" }),
         json!({ "notify": ["arn:aws:sns:eu-west-2:123456789012:people"] }),
         json!({ "notify": null, "notify_unknown": ["arn:aws:sns:eu-west-2:123456789012:people"], "enabled": false }),
