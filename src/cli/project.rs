@@ -126,10 +126,10 @@ fn folder(stack: Option<&str>) -> PathBuf {
 /// A folder and those above it, as far as they can belong to one project: to the top of a repository.
 fn above(folder: &Path) -> Vec<PathBuf> {
     let Ok(whole) = folder.canonicalize() else { return Vec::new() };
-    let foreign = [Some(std::env::temp_dir()), std::env::home_dir()];
+    let shared = std::env::temp_dir();
     let mut out: Vec<PathBuf> = Vec::new();
     for folder in whole.ancestors() {
-        let is_foreign = folder.parent().is_none() || foreign.iter().flatten().any(|one| one == folder);
+        let is_foreign = folder.parent().is_none() || folder == shared;
         if !out.is_empty() && is_foreign {
             break;
         }
@@ -241,7 +241,9 @@ fn stack_file(name: &str) -> Result<PathBuf, Failure> {
         (Some(near), ..) => format!("did you mean `{}`?", path.with_file_name(format!("{near}.toml")).display()),
         (None, Some(near), _) => format!("did you mean `{near}`?"),
         (None, None, []) => "there is no directory `stacks` here; give the path of a stack file".to_owned(),
-        (None, None, known) => format!("there are {} in stacks/", known.join(", ")),
+        (None, None, known) => {
+            format!("give the path of a stack file, or the name of one in stacks/: {}", known.join(", "))
+        }
     };
     Err(Failure::new(message).help(help))
 }

@@ -249,14 +249,15 @@ impl Names<'_, '_> {
             ));
         }
         let Some((kind, name)) = target.split_once('.') else {
-            return Finding::at(at, format!("`${{{reference}}}` is no reference"))
-                .help("references look like ${vpc.main.id}, ${vars.x} or ${self.region}");
+            let help = match meant_scope(target) {
+                Some(scope) => format!("did you mean `${{{scope}.{}}}`?", reference.attribute),
+                None => "references look like ${vpc.main.id}, ${vars.x} or ${self.region}".to_owned(),
+            };
+            return Finding::at(at, format!("`${{{reference}}}` is no reference")).help(help);
         };
         if self.language.block(kind).is_none() {
-            // What other tools call them comes first.
-            let scope = ["vars", "self", "stack"].into_iter().find(|scope| kind.len() > 2 && scope.starts_with(kind));
             let known = self.language.names().chain(["vars", "self", "stack"]);
-            let help = scope.or_else(|| nearest(kind, known)).map(|near| format!("did you mean `{near}`?"));
+            let help = meant_scope(kind).or_else(|| nearest(kind, known)).map(|near| format!("did you mean `{near}`?"));
             return Finding::at(at, format!("`${{{reference}}}` names no kind of block: there is no `{kind}`"))
                 .help(help.unwrap_or_else(|| format!("for the text itself write `$${{{reference}}}`")));
         }
@@ -315,6 +316,11 @@ impl Names<'_, '_> {
         fitting.sort_unstable();
         fitting.first().map(|address| format!("did you mean `{address}`?"))
     }
+}
+
+/// The scope that a word was meant to be: `var`, as other tools call it.
+fn meant_scope(word: &str) -> Option<&'static str> {
+    ["vars", "self", "stack"].into_iter().find(|scope| word.len() > 2 && scope.starts_with(word))
 }
 
 /// Words that mean something to AWS itself where a name may stand.

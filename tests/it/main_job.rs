@@ -180,7 +180,7 @@ async fn the_stack_of_the_first_minutes_is_applied_edited_and_destroyed() {
     let before = inventory(&aws).await;
 
     let applied = project.succeeds(&["apply", "ecs-poc"]);
-    assert!(applied.contains("Plan: 25 to create.\n"), "{applied}");
+    assert!(applied.contains("Plan: 25 to create; 1 only read.\n"), "{applied}");
     assert!(applied.contains("Done: 25 created in "), "{applied}");
     let outputs = applied.rsplit("\nOutputs:\n").next().expect("outputs");
     for expected in

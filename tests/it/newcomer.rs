@@ -12,6 +12,13 @@ use crate::support::Emulator;
 
 const LOGS: &str = "[log_group.web]\nretention_days = 7\n\n[outputs]\nname = \"${log_group.web.name}\"\n";
 
+/// Keeps a text in a snapshot; a difference fails the test.
+fn keep(test: &str, number: u32, text: &str) {
+    insta::with_settings!({ snapshot_path => "snapshots/newcomer", prepend_module_to_snapshot => false }, {
+        insta::assert_snapshot!(format!("{test}_{number}"), text);
+    });
+}
+
 /// Runs a verb that must fail with exit code 1; gives its stderr, with `demo` for the stack's name.
 fn fails(project: &Project, arguments: &[&str]) -> String {
     let output = project.run(arguments);
@@ -61,7 +68,7 @@ fn a_stack_file_that_is_broken_or_lacks_the_environment_is_gone_by_its_state() {
     project.write(LOGS);
     assert_eq!(project.succeeds(&["output", "name", "--env", "staging"]), staging);
     let told = text(&project.run(&["show", "--env", "staging"]).stderr).replace(&project.name, "demo");
-    insta::assert_snapshot!(told, @"");
+    keep("a_stack_file_that_is_broken_or_lacks_the_environment_is_gone_by_its_state", 1, &told);
     assert!(fails(&project, &["show", "--env", "stagin"]).contains("no environment `stagin`"));
     // Nothing of the file can be read but its head.
     project.write("[log_group.web\nretention_days = 7\n");
@@ -81,7 +88,7 @@ fn a_region_that_was_changed_is_no_second_copy() {
     let file = project.path("stack.toml");
     let moved = fs::read_to_string(&file).expect("it is there").replace("eu-west-2", "eu-west-1");
     fs::write(&file, moved).expect("it is written");
-    insta::assert_snapshot!(fails(&project, &["plan"]), @"");
+    keep("a_region_that_was_changed_is_no_second_copy", 1, &fails(&project, &["plan"]));
     project.succeeds(&["plan", "--new-region"]);
     project.write(LOGS);
     project.succeeds(&["destroy", "--yes"]);
@@ -160,7 +167,8 @@ fn a_state_that_is_gone_is_not_taken_for_a_beginning() {
     project.succeeds(&["destroy", "--yes"]);
     // Nothing is there any more: an empty state takes the place of the one that is gone, where that is meant.
     fs::remove_file(only_state(&project).join("snapshot.json")).expect("it is there");
-    assert!(fails(&project, &["recover", "--yes"]).contains("--anew writes an empty state"));
+    let told = fails(&project, &["recover", "--yes"]);
+    assert!(told.contains("--anew writes an empty state"), "{told}");
     project.succeeds(&["recover", "--yes", "--anew"]);
     assert_eq!(project.planned(&[]).len(), 1);
 }
@@ -169,9 +177,13 @@ fn a_state_that_is_gone_is_not_taken_for_a_beginning() {
 fn one_quotation_mark_is_one_mistake() {
     let logs: String =
         (0..20).map(|n| format!("[log_group.g{n}]\nname = \"group-{n}\"\nretention_days = 7\n\n")).collect();
-    insta::assert_snapshot!(validated(&logs.replacen("\"group-0\"", "\"group-0", 1)), @"");
-    insta::assert_snapshot!(validated(&format!("[tags]\nTeam = \"a\nOf = \"b\"\n{logs}")), @"");
-    insta::assert_snapshot!(validated(&format!("[role.web]\nservice = \"ec2.amazonaws.com\"\npolicies = [\"a.json\"\n\n{logs}")), @"");
+    keep("one_quotation_mark_is_one_mistake", 1, &validated(&logs.replacen("\"group-0\"", "\"group-0", 1)));
+    keep("one_quotation_mark_is_one_mistake", 2, &validated(&format!("[tags]\nTeam = \"a\nOf = \"b\"\n{logs}")));
+    keep(
+        "one_quotation_mark_is_one_mistake",
+        3,
+        &validated(&format!("[role.web]\nservice = \"ec2.amazonaws.com\"\npolicies = [\"a.json\"\n\n{logs}")),
+    );
 }
 
 #[test]
@@ -179,13 +191,13 @@ fn two_files_of_one_name_are_told_of() {
     let project = Project::new(Emulator::Moto, LOGS);
     fs::copy(project.path("stack.toml"), project.path("copy.toml")).expect("it is copied");
     let told = text(&project.run(&["plan"]).stderr).replace(&project.name, "demo");
-    insta::assert_snapshot!(told, @"");
+    keep("two_files_of_one_name_are_told_of", 1, &told);
 }
 
 #[test]
 fn a_kind_without_a_name() {
-    insta::assert_snapshot!(validated("[cluster]\n"), @"");
-    insta::assert_snapshot!(validated("[log_group.web]\n\n[env.staging]\nremove = [\"log_group.web\"]\n"), @"");
+    keep("a_kind_without_a_name", 1, &validated("[cluster]\n"));
+    keep("a_kind_without_a_name", 2, &validated("[log_group.web]\n\n[env.staging]\nremove = [\"log_group.web\"]\n"));
 }
 
 #[test]
@@ -210,8 +222,8 @@ fn outputs_go_with_what_they_are_made_from() {
     let stack = "[vpc.main]\ncidr = \"10.0.0.0/16\"\n\n[subnet.a]\nvpc = \"main\"\ncidr = \"10.0.0.0/24\"\nzone = \"a\"\n\n\
                  [outputs]\nvpc = \"${vpc.main.id}\"\nsubnet = \"in ${subnet.a.zone}: ${subnet.a.id}\"\nfixed = 7\n";
     let project = Project::new(Emulator::Moto, stack);
-    insta::assert_snapshot!(fails(&project, &["output"]), @"");
-    insta::assert_snapshot!(project.succeeds(&["drift"]).replace(&project.name, "demo"), @"");
+    keep("outputs_go_with_what_they_are_made_from", 1, &fails(&project, &["output"]));
+    keep("outputs_go_with_what_they_are_made_from", 2, &project.succeeds(&["drift"]).replace(&project.name, "demo"));
     project.succeeds(&["apply", "--yes"]);
     let names = |project: &Project| -> Vec<String> {
         let outputs: Value = serde_json::from_str(&project.succeeds(&["output", "--json"])).expect("JSON");
@@ -230,34 +242,62 @@ fn outputs_go_with_what_they_are_made_from() {
 
 #[test]
 fn one_mistake_is_told_once() {
-    insta::assert_snapshot!(validated("[vpc.main]\nexisting = \"${stack.other.unknown}\"\n"), @"");
-    insta::assert_snapshot!(validated("[vpc.main]\nexisting = \"${vars.vcp}\"\n\n[vars]\nvpc = \"vpc-1\"\n"), @"");
-    insta::assert_snapshot!(validated("[role.web]\nservice = \"ec2.amazonaws.com\"\npolicies = \"file\"\n"), @"");
-    insta::assert_snapshot!(validated("[role.web]\nservice = \"ec2.amazonaws.com\"\npolicies = \"file.json\"\n"), @"");
-    insta::assert_snapshot!(validated("[role.web]\nservice = \"ec2.amazonaws.com\"\npolicies = [\"file.json\"]\n"), @"");
+    keep("one_mistake_is_told_once", 1, &validated("[vpc.main]\nexisting = \"${stack.other.unknown}\"\n"));
+    keep(
+        "one_mistake_is_told_once",
+        2,
+        &validated("[vpc.main]\nexisting = \"${vars.vcp}\"\n\n[vars]\nvpc = \"vpc-1\"\n"),
+    );
+    keep(
+        "one_mistake_is_told_once",
+        3,
+        &validated("[role.web]\nservice = \"ec2.amazonaws.com\"\npolicies = \"file\"\n"),
+    );
+    keep(
+        "one_mistake_is_told_once",
+        4,
+        &validated("[role.web]\nservice = \"ec2.amazonaws.com\"\npolicies = \"file.json\"\n"),
+    );
+    keep(
+        "one_mistake_is_told_once",
+        5,
+        &validated("[role.web]\nservice = \"ec2.amazonaws.com\"\npolicies = [\"file.json\"]\n"),
+    );
 }
 
 #[test]
 fn what_was_probably_meant() {
     let network = "[network.main]\ncidr = \"10.0.0.0/16\"\nsubnets = { private = [\"a\"] }\n\n";
-    insta::assert_snapshot!(validated(&format!("{network}[security_group.web]\nvpc = \"${{vpc.main.id}}\"\n")), @"");
-    insta::assert_snapshot!(validated(&format!("{network}[log_group.web]\ndepends_on = [\"subnet.private.a\"]\n")), @"");
-    insta::assert_snapshot!(validated("[var]\ndays = 7\n\n[log_group.web]\nretention_days = \"${var.days}\"\n"), @"");
+    keep(
+        "what_was_probably_meant",
+        1,
+        &validated(&format!("{network}[security_group.web]\nvpc = \"${{vpc.main.id}}\"\n")),
+    );
+    keep(
+        "what_was_probably_meant",
+        2,
+        &validated(&format!("{network}[log_group.web]\ndepends_on = [\"subnet.private.a\"]\n")),
+    );
+    keep(
+        "what_was_probably_meant",
+        3,
+        &validated("[var]\ndays = 7\n\n[log_group.web]\nretention_days = \"${var.days}\"\n"),
+    );
     let project = Project::new(Emulator::Moto, network);
-    insta::assert_snapshot!(fails(&project, &["plan", "--target", "vpc.main"]), @"");
-    insta::assert_snapshot!(fails(&project, &["plan", "--target", "netwrok.main"]), @"");
+    keep("what_was_probably_meant", 4, &fails(&project, &["plan", "--target", "vpc.main"]));
+    keep("what_was_probably_meant", 5, &fails(&project, &["plan", "--target", "netwrok.main"]));
     fs::create_dir(project.path("stacks")).expect("a folder");
     fs::copy(project.path("stack.toml"), project.path("stacks/ecs-poc.toml")).expect("it is copied");
     let told = |name: &str| text(&run_in(&project, ".", &["validate", name]).stderr);
-    insta::assert_snapshot!(told("./stacks/ecs-poc"), @"");
-    insta::assert_snapshot!(told("./stacks/ecs-pco.toml"), @"");
-    insta::assert_snapshot!(told("/tmp/xyz.toml"), @"");
-    insta::assert_snapshot!(told("ecs"), @"");
+    keep("what_was_probably_meant", 6, &told("./stacks/ecs-poc"));
+    keep("what_was_probably_meant", 7, &told("./stacks/ecs-pco.toml"));
+    keep("what_was_probably_meant", 8, &told("/tmp/xyz.toml"));
+    keep("what_was_probably_meant", 9, &told("ecs"));
 }
 
 #[test]
 fn errors_as_json() {
-    let project = Project::new(Emulator::Moto, "[vpc.main]\ncidir = \"10.0.0.0/16\"\n");
+    let project = Project::new(Emulator::Moto, "[vpc.main]\ncidir = \"10.0.0.0/16\"\n\n[cluster]\n");
     let error = |project: &Project, arguments: &[&str]| -> Value {
         let output = project.run(arguments);
         assert_eq!(output.status.code(), Some(1));
@@ -269,7 +309,7 @@ fn errors_as_json() {
     let things = told["things"].as_array().expect("things").clone();
     assert_eq!(
         (things.len(), &things[1]["line"], &things[1]["file"]),
-        (2, &Value::from(4), &Value::from("stack.toml"))
+        (2, &Value::from(6), &Value::from("stack.toml"))
     );
     assert_eq!(told["message"], "2 things are wrong");
     project.write(LOGS);
@@ -284,14 +324,14 @@ fn errors_as_json() {
 fn a_policy_is_underlined_where_it_is_wrong() {
     let policy =
         "{ Version = \"2012-10-17\", Statement = [{ Effect = \"Allow\", Action = \"logs\", Resource = \"*\" }] }";
-    insta::assert_snapshot!(validated(&format!("[policy.web]\ndocument = {policy}\n")), @"");
+    keep("a_policy_is_underlined_where_it_is_wrong", 1, &validated(&format!("[policy.web]\ndocument = {policy}\n")));
     let folder = tempfile::tempdir().expect("a folder");
     let stack = "name = \"demo\"\nregion = \"eu-west-2\"\n[role.web]\nservice = \"ec2.amazonaws.com\"\npolicies = [\"logs.json\"]\n";
     fs::write(folder.path().join("demo.toml"), stack).expect("it is written");
     let policy = "{\n  \"Version\": \"2012-10-17\",\n  \"Statement\": [\n    {\n      \"Effect\": \"Alow\",\n      \"Action\": \
                   [\n        \"logs:*\",\n        \"logs\"\n      ],\n      \"Resource\": \"*\"\n    }\n  ]\n}\n";
     fs::write(folder.path().join("logs.json"), policy).expect("it is written");
-    insta::assert_snapshot!(validated_in(folder.path()), @"");
+    keep("a_policy_is_underlined_where_it_is_wrong", 2, &validated_in(folder.path()));
 }
 
 fn validated_in(folder: &Path) -> String {
