@@ -7,8 +7,11 @@ mod apply;
 mod approve;
 mod cloud;
 mod completions;
+mod deploy;
 mod destroy;
 mod drift;
+mod events;
+mod exec;
 mod failure;
 mod graph;
 mod history;
@@ -16,19 +19,28 @@ mod home;
 mod import;
 mod interrupt;
 mod lock;
+mod logs;
 mod options;
 mod orphans;
 mod output;
 mod plan;
 mod progress;
 mod project;
+mod ps;
 mod recover;
 mod rehearse;
+mod releases;
 pub mod render;
+mod restart;
+mod rollback;
+mod run;
+mod scale;
 mod schema;
+mod service;
 mod session;
 mod show;
 mod state;
+mod status;
 mod validate;
 
 use std::process::ExitCode;
@@ -67,6 +79,17 @@ enum Verb {
     Rehearse(rehearse::Args),
     Apply(apply::Args),
     Destroy(destroy::Args),
+    Deploy(deploy::Args),
+    Rollback(rollback::Args),
+    Releases(releases::Args),
+    Scale(scale::Args),
+    Restart(restart::Args),
+    Status(status::Args),
+    Ps(ps::Args),
+    Events(events::Args),
+    Logs(logs::Args),
+    Run(run::Args),
+    Exec(exec::Args),
     Drift(drift::Args),
     Show(show::Args),
     Output(output::Args),
@@ -106,6 +129,17 @@ pub fn main() -> ExitCode {
             Verb::Rehearse(args) => rehearse::run(&args),
             Verb::Apply(args) => apply::run(&args).await,
             Verb::Destroy(args) => destroy::run(&args).await,
+            Verb::Deploy(args) => deploy::run(&args).await,
+            Verb::Rollback(args) => rollback::run(&args).await,
+            Verb::Releases(args) => releases::run(&args).await,
+            Verb::Scale(args) => scale::run(&args).await,
+            Verb::Restart(args) => restart::run(&args).await,
+            Verb::Status(args) => status::run(&args).await,
+            Verb::Ps(args) => ps::run(&args).await,
+            Verb::Events(args) => events::run(&args).await,
+            Verb::Logs(args) => logs::run(&args).await,
+            Verb::Run(args) => run::run(&args).await,
+            Verb::Exec(args) => exec::run(&args).await,
             Verb::Drift(args) => drift::run(&args).await,
             Verb::Show(args) => show::run(&args).await,
             Verb::Output(args) => output::run(&args).await,

@@ -119,6 +119,10 @@ pub struct PlanOptions {
     /// Whether to read from the cloud what exists; with false the state is believed
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub refresh: bool,
+
+    /// Take back what deploy, rollback and scale hold: it becomes what the stack says
+    #[arg(long)]
+    pub reset: bool,
 }
 
 fn name_and_value(text: &str) -> Result<(String, String), String> {
@@ -128,7 +132,11 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A duration with its unit: `90s`, `10m`.
+///
+/// # Errors
+/// Where it is none.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
     parsed.ok_or_else(|| "write it with a unit: 90s, 10m, 1h".to_owned())
 }

@@ -14,11 +14,11 @@ use super::{home, project, render};
 use crate::apply;
 use crate::aws::{Aws, Connect};
 use crate::cloud::Cloud;
-use crate::graph::Graph;
+use crate::graph::{Address, Attributes, Graph};
 use crate::kinds::{AwsCloud, Registry};
 use crate::local::Local;
 use crate::plan::guards::{MAX_DELETE_PERCENT, TooManyDeletions, too_many_deletions};
-use crate::plan::{self, Inputs, Mode, Observations, Plan};
+use crate::plan::{self, Given, GivenValue, Inputs, Mode, Observations, Plan};
 use crate::secret::{Seal, Secrets};
 use crate::stack::{Guards, Head, Moved, Stack};
 use crate::state::{Holder, Home, Memory, Record, State, StateError, Store, Writer};
@@ -348,11 +348,53 @@ impl Session {
             mode,
             targets: &how.targets,
             replace: &how.replace,
+            given: Given { reset: how.reset, ..Given::default() },
         })?;
         if !self.secrets.is_empty() && state.is_none_or(|state| state.seal.is_none()) {
             plan.seal = Some(self.seal.clone());
         }
         Ok(plan)
+    }
+
+    /// Plans these values for these resources alone, and nothing else: what the stack says anew is left for an apply.
+    /// `change` may change what is said of a resource that stands.
+    ///
+    /// # Errors
+    /// Where the cloud does not answer, or there can be no plan.
+    pub async fn plan_given(
+        &self,
+        state: &State,
+        targets: &[Address],
+        values: &[GivenValue],
+        change: impl FnMut(&Address, &mut Attributes),
+    ) -> Result<Plan, Failure> {
+        let graph = plan::standing(state, &self.graph.outputs, change).map_err(|errors| {
+            let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            Failure::new(format!("what the state says of dependencies makes no sense: {}", told.join("; ")))
+                .help("an apply puts it right")
+        })?;
+        let of_targets = |address: &Address| targets.contains(address);
+        let resources = state.resources.iter().filter(|(address, _)| of_targets(address));
+        let part = State {
+            resources: resources.map(|(address, entry)| (address.clone(), entry.clone())).collect(),
+            deposed: crate::state::Aside::default(),
+            ..state.clone()
+        };
+        let observed = plan::refresh::refresh(&self.cloud, &Graph::default(), &part).await?;
+        let names: Vec<String> = targets.iter().map(ToString::to_string).collect();
+        Ok(plan::plan(&Inputs {
+            graph: &graph,
+            state: Some(state),
+            observed: Some(&observed),
+            specs: &|kind| self.cloud.spec(kind),
+            scope: self.cloud.scope(),
+            cloud: self.name.as_str(),
+            inputs_digest: &self.inputs_digest,
+            mode: Mode::Apply,
+            targets: &names,
+            replace: &[],
+            given: Given { values, alone: true, ..Given::default() },
+        })?)
     }
 
     /// Whether a plan deletes more than the stack's guards allow.

@@ -151,7 +151,8 @@ impl Graph {
             template::each_reference(value, &mut |reference| found.extend(reference.address()));
             found.into_iter().collect()
         };
-        self.outputs.iter().map(|(name, value)| (name.clone(), of(value))).collect()
+        let all = self.outputs.iter().map(|(name, value)| (name.clone(), of(value)));
+        all.filter(|(_, of): &(String, Vec<Address>)| !of.is_empty()).collect()
     }
 
     /// Every resource, in the order in which the front end gave them.

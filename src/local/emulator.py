@@ -56,6 +56,8 @@ def serve_moto(listener, ecs):
             free_addresses()
         if service == "ecs":
             list_providers()
+        if service == "servicediscovery":
+            delete_zones()
         return create_backend_app(service)
 
     host, port = listener.getsockname()
@@ -228,6 +230,25 @@ def list_providers():
         return describe(self, list(self.capacity_providers) if names is None else names)
 
     EC2ContainerServiceBackend.describe_capacity_providers = describe_these_or_all
+
+
+def delete_zones():
+    """Lets the zone of one of moto's namespaces go with it."""
+    from moto.route53 import route53_backends
+    from moto.servicediscovery.models import ServiceDiscoveryBackend
+    from moto.utilities.utils import get_partition
+
+    delete = ServiceDiscoveryBackend.delete_namespace
+
+    def delete_with_zone(self, namespace_id):
+        zone = self.get_namespace(namespace_id).dns_properties.get("HostedZoneId")
+        operation = delete(self, namespace_id)
+        if zone:
+            zones = route53_backends[self.account_id][get_partition(self.region_name)].zones
+            zones.pop(zone.removeprefix("/hostedzone/"), None)
+        return operation
+
+    ServiceDiscoveryBackend.delete_namespace = delete_with_zone
 
 
 def serve_ministack(listener):

@@ -3,6 +3,7 @@
 mod diff;
 mod drift;
 pub mod guards;
+mod held;
 mod moves;
 mod planner;
 pub mod refresh;
@@ -16,6 +17,7 @@ use serde_json::Value;
 
 pub use diff::same;
 pub use drift::drift;
+pub use held::{Given, GivenValue, Hold, Kept, at_path, standing};
 pub use moves::{MoveError, moves, one_move};
 pub use planner::{Inputs, Mode, PlanError, plan};
 pub use refresh::{LookedUp, Observations, Seen};
@@ -244,6 +246,12 @@ pub struct Plan {
     /// What differs between state and cloud.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<Drift>,
+    /// What is not as the stack says because it is held, or left to something else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Kept>,
+    /// What the state holds from now on, and what it holds no longer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<Hold>,
     /// Outputs, in the desired space.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, Value>,

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Action, After, Change, Drift, FORMAT_VERSION, LookedUp, Observations, OutputChange, Plan, Seen, Summary, Verb,
-    diff, drift, refresh,
+    Action, After, Change, Drift, FORMAT_VERSION, Given, Kept, LookedUp, Observations, OutputChange, Plan, Seen,
+    Summary, Verb, diff, drift, held, refresh,
 };
 use crate::graph::{Address, Attributes, Graph, KindSpec, Problem, Reference, ReplaceOrder, Resource, Scope, template};
 use crate::state::{Deposed, Entry, State};
@@ -51,6 +51,8 @@ pub struct Inputs<'a> {
     pub targets: &'a [String],
     /// Addresses to make anew although nothing asks for it.
     pub replace: &'a [String],
+    /// What else than the stack decides.
+    pub given: Given<'a>,
 }
 
 /// Why there is no plan.
@@ -174,6 +176,15 @@ struct Planner<'a, 'i> {
 /// # Errors
 /// Everything that forbids it.
 pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, Vec<PlanError>> {
+    let Some(laid) = held::laid_over(inputs) else { return made(inputs, &held::LaidOver::default()) };
+    let Inputs { state, observed, scope, cloud, inputs_digest, mode, targets, replace, given, .. } = *inputs;
+    let specs = |kind: &str| (inputs.specs)(kind).map(|spec| spec as &KindSpec);
+    let graph = &laid.graph;
+    let specs = &specs;
+    made(&Inputs { graph, state, observed, specs, scope, cloud, inputs_digest, mode, targets, replace, given }, &laid)
+}
+
+fn made(inputs: &Inputs<'_>, laid: &held::LaidOver) -> Result<Plan, Vec<PlanError>> {
     let mut planner = Planner {
         inputs,
         known: HashMap::new(),
@@ -201,7 +212,9 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, Vec<PlanError>> {
         planner.drift = drift(state, observed, inputs.specs);
         planner.drift.retain(|drift| is_selected(&drift.address));
     }
-    planner.finish()
+    let kept = laid.kept.iter().filter(|kept| is_selected(&kept.address)).map(|kept| planner.told(kept)).collect();
+    let holds = laid.holds.iter().filter(|hold| is_selected(&hold.address)).cloned().collect();
+    Ok(Plan { kept, holds, ..planner.finish()? })
 }
 
 impl<'a> Planner<'a, '_> {
@@ -263,6 +276,9 @@ impl<'a> Planner<'a, '_> {
                 action.id = Some(entry.id.clone());
                 action.unfinished = !entry.complete;
                 action.depended_on.clone_from(&entry.depends_on);
+                if inputs.given.alone {
+                    held::leave_the_rest(inputs.given.values, &mut action);
+                }
                 let again = diff::again(spec, entry, &mut action);
                 let went_along = self.went_along(resource, spec, &mut action);
                 self.existing(spec, again.as_ref().unwrap_or(entry), action, &went_along);
@@ -501,6 +517,17 @@ impl<'a> Planner<'a, '_> {
         self.actions.push(action);
     }
 
+    /// A kept value with what the stack says in it, as far as that is known.
+    fn told(&self, kept: &Kept) -> Kept {
+        let stack = match &kept.stack {
+            After::Unknown { template: said, .. } => {
+                diff::after(Some(&template::resolve(said, &mut |reference| self.answer(reference))))
+            }
+            known => known.clone(),
+        };
+        Kept { stack, ..kept.clone() }
+    }
+
     fn protected(&mut self, address: &Address, protect: bool, what: &'static str) {
         if protect {
             self.errors.push(PlanError::Protected { address: address.clone(), what });
@@ -531,6 +558,16 @@ impl<'a> Planner<'a, '_> {
             if !outputs.contains_key(name) && inputs.targets.is_empty() {
                 let after = After::Known { value: Value::Null };
                 output_changes.insert(name.clone(), OutputChange { before: value.clone(), after });
+            }
+        }
+        let mut outputs_of = BTreeMap::new();
+        if inputs.mode == Mode::Apply {
+            outputs_of = inputs.graph.outputs_of();
+            // What is given as it stands is made from what it was made from.
+            for (name, of) in inputs.state.iter().flat_map(|state| &state.outputs_of) {
+                if before.get(name).is_some_and(|old| outputs.get(name).is_some_and(|new| diff::same(new, old))) {
+                    outputs_of.entry(name.clone()).or_insert_with(|| of.clone());
+                }
             }
         }
         let mut summary = Summary { drift: self.drift.len(), ..Summary::default() };
@@ -564,8 +601,10 @@ impl<'a> Planner<'a, '_> {
             summary,
             actions: self.actions,
             drift: self.drift,
+            kept: Vec::new(),
+            holds: Vec::new(),
             outputs,
-            outputs_of: if inputs.mode == Mode::Apply { inputs.graph.outputs_of() } else { BTreeMap::new() },
+            outputs_of,
             output_changes,
         })
     }

@@ -96,12 +96,16 @@ impl Cross<'_> {
             let (what, help) = match is_named {
                 true => {
                     let name = resource.attributes.get(attribute).and_then(Value::as_str).unwrap_or_default();
-                    (format!("two {kind} blocks have the name `{name}`"), "give one of them another name")
+                    (format!("two {kind} blocks have the name `{name}`"), "give one of them another name".to_owned())
                 }
                 false => {
                     let given = attributes.iter().filter(|name| resource.attributes.contains_key(**name));
                     let same = given.copied().collect::<Vec<_>>().join(", ");
-                    (format!("two {kind} blocks are one and the same thing: of one {same}"), "make one block of them")
+                    let help = match attributes.as_slice() {
+                        [_, .., last] => format!("make one block of them, or let them differ in `{last}`"),
+                        _ => "make one block of them".to_owned(),
+                    };
+                    (format!("two {kind} blocks are one and the same thing: of one {same}"), help)
                 }
             };
             report.error(Finding::at(place(block), what).also(place(first), "the first").help(help));

@@ -167,7 +167,9 @@ impl<'a> Shape<'a> {
         }
         if self.extension("x-files").is_some() {
             let help = match node.text() {
-                Some(name) if name.contains('.') && !name.contains(char::is_whitespace) => format!("put it in brackets: [\"{name}\"]"),
+                Some(name) if name.contains('.') && !name.contains(char::is_whitespace) => {
+                    format!("put it in brackets: [\"{name}\"]")
+                }
                 _ => "list names of files, or give a table of name = document".to_owned(),
             };
             report

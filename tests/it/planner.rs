@@ -58,6 +58,15 @@ fn render(plan: &Plan) -> String {
             changes(&mut out, &action.changes);
         }
     }
+    for kept in &plan.kept {
+        let whose = kept.since.as_ref().map_or_else(String::new, |since| format!(" since {since}"));
+        let (what, stack) = (value(&kept.value), after(&kept.stack));
+        let _ =
+            writeln!(out, "kept: {} {} {what} by {}{whose}, the stack says {stack}", kept.address, kept.path, kept.by);
+    }
+    for hold in &plan.holds {
+        let _ = writeln!(out, "let go: {} {}", hold.address, hold.path);
+    }
     for (name, change) in &plan.output_changes {
         let _ = writeln!(out, "output {name}: {} -> {}", value(&change.before), after(&change.after));
     }
@@ -653,4 +662,105 @@ rows! {
         observed: json!({ "node.b": { "inputs": ["${v}"] } }),
         ..Row::default()
     };
+
+    what_is_held_is_left_as_it_is: Row {
+        desired: web("nginx:1.27", json!(2)),
+        state: web_state(2, json!({ "containers.app.image": held("nginx:1.28"), "containers.gone.image": held("x") })),
+        ..Row::default()
+    };
+
+    what_is_held_goes_with_other_changes: Row {
+        desired: web("nginx:1.27", json!(3)),
+        state: web_state(2, json!({ "containers.app.image": held("nginx:1.28") })),
+        ..Row::default()
+    };
+
+    what_is_held_is_taken_back: Row {
+        desired: web("nginx:1.27", json!(2)),
+        state: web_state(2, json!({ "containers.app.image": held("nginx:1.28") })),
+        ask: Ask { reset: true, ..Ask::default() },
+        ..Row::default()
+    };
+
+    what_the_stack_says_is_held_no_longer: Row {
+        desired: web("nginx:1.28", json!(2)),
+        state: web_state(2, json!({ "containers.app.image": held("nginx:1.28") })),
+        ..Row::default()
+    };
+
+    nothing_is_held_of_what_is_made_anew_or_goes: Row {
+        desired: json!({}),
+        state: web_state(2, json!({ "containers.app.image": held("nginx:1.28") })),
+        ..Row::default()
+    };
+
+    a_count_that_is_scaled_is_nobody_elses: Row {
+        desired: scaled(json!({ "count": 2 })),
+        state: scaled_state(),
+        observed: json!({ "ecs_service.web": { "count": 7 } }),
+        ..Row::default()
+    };
+
+    a_count_that_is_scaled_and_that_the_stack_leaves_open: Row {
+        desired: scaled(json!({})),
+        state: scaled_state(),
+        observed: json!({ "ecs_service.web": { "count": 7 } }),
+        ..Row::default()
+    };
+}
+
+const SERVICE: &str = "arn:aws:ecs:eu-west-2:123456789012:service/main/web";
+
+fn held(value: &str) -> Value {
+    json!({ "value": value, "by": "deploy", "who": "me@here", "at": "2030-01-31T08:00:00Z" })
+}
+
+fn web(image: &str, count: Value) -> Value {
+    json!({
+        "task_definition.web": { "family": "web", "containers": { "app": { "image": image, "memory": 64 } } },
+        "ecs_service.web": {
+            "name": "web", "cluster": "main", "task_definition": "${task_definition.web.arn}", "count": count,
+        },
+    })
+}
+
+/// The same, as it was made with another image, which is held.
+fn web_state(count: u32, held: Value) -> Value {
+    let arn = "arn:aws:ecs:eu-west-2:123456789012:task-definition/web:4";
+    let containers = json!({ "app": { "image": "nginx:1.28", "memory": 64 } });
+    json!({
+        "task_definition.web": {
+            "id": "web", "attributes": { "family": "web", "containers": containers },
+            "outputs": { "arn": arn, "revision": "4", "id": "web" },
+        },
+        "ecs_service.web": {
+            "id": SERVICE, "outputs": { "arn": SERVICE, "id": SERVICE }, "depends_on": ["task_definition.web"],
+            "attributes": { "name": "web", "cluster": "main", "task_definition": arn, "count": count },
+        },
+        "held": { "task_definition.web": held },
+    })
+}
+
+/// A service that is scaled.
+fn scaled(over: Value) -> Value {
+    let mut service = json!({ "name": "web", "cluster": "main", "task_definition": "web:1" });
+    service.as_object_mut().unwrap().extend(over.as_object().unwrap().clone());
+    json!({
+        "ecs_service.web": service,
+        "scaling_target.web": { "service": "${ecs_service.web.arn}", "min": 1, "max": 9 },
+    })
+}
+
+/// The same, as it was made with two tasks.
+fn scaled_state() -> Value {
+    json!({
+        "ecs_service.web": {
+            "id": SERVICE, "outputs": { "arn": SERVICE, "id": SERVICE },
+            "attributes": { "name": "web", "cluster": "main", "task_definition": "web:1", "count": 2 },
+        },
+        "scaling_target.web": {
+            "id": "service/main/web", "outputs": { "id": "service/main/web" }, "depends_on": ["ecs_service.web"],
+            "attributes": { "service": SERVICE, "min": 1, "max": 9 },
+        },
+    })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cofferdam::cloud::{Cloud, Observed};
 use cofferdam::graph::{Address, Attributes, Graph, Resource};
-use cofferdam::plan::{Inputs, LookedUp, Mode, Observations, Plan, PlanError, Seen};
+use cofferdam::plan::{Given, Inputs, LookedUp, Mode, Observations, Plan, PlanError, Seen};
 use cofferdam::simulated::Simulated;
 use cofferdam::state::{Entry, State};
 use serde_json::{Value, json};
@@ -60,6 +60,10 @@ pub fn state(cloud: &Simulated, resources: Value) -> State {
     for (name, mut entry) in map(resources) {
         if name == "outputs" {
             state.outputs = map(entry).into_iter().collect();
+            continue;
+        }
+        if name == "held" {
+            state.held = serde_json::from_value(entry).unwrap();
             continue;
         }
         let (deposed, name) = match name.strip_prefix("deposed ") {
@@ -123,11 +127,12 @@ pub struct Ask<'a> {
     pub mode: Mode,
     pub targets: &'a [&'a str],
     pub replace: &'a [&'a str],
+    pub reset: bool,
 }
 
 impl Default for Ask<'_> {
     fn default() -> Self {
-        Self { mode: Mode::Apply, targets: &[], replace: &[] }
+        Self { mode: Mode::Apply, targets: &[], replace: &[], reset: false }
     }
 }
 
@@ -150,5 +155,6 @@ pub fn plan(
         mode: ask.mode,
         targets: &owned(ask.targets),
         replace: &owned(ask.replace),
+        given: Given { reset: ask.reset, ..Given::default() },
     })
 }

@@ -12,6 +12,7 @@ use crate::plan::{Action, After, Drift, Mode, Plan, Summary, Verb};
 pub fn plan(plan: &Plan) -> String {
     let mut text = drift(&plan.drift);
     resources(plan, &mut text);
+    kept(plan, &mut text);
     outputs(plan, &mut text);
     if plan.actions.iter().any(|a| a.changes.iter().any(|c| matches!(c.after, After::Unknown { .. }))) {
         let legend = "‹kind.name.attribute› is known once that resource is applied";
@@ -171,6 +172,31 @@ fn tail(plan: &Plan, action: &Action) -> String {
     };
     let reason = Some(action.reason.as_str()).filter(|_| !usual);
     id.into_iter().chain(reason).collect::<Vec<_>>().join(" · ")
+}
+
+/// What is not as the stack says, and stays so: held by a verb, or left to something else. What is held from now on, and
+/// no longer.
+fn kept(plan: &Plan, text: &mut String) {
+    for kept in &plan.kept {
+        let whose = match (&kept.since, &kept.who) {
+            (Some(since), Some(who)) => format!("held by {} since {since} ({who})", kept.by),
+            _ => format!("left to {}", kept.by),
+        };
+        let stack = match &kept.stack {
+            After::Known { value: Value::Null } => "the stack leaves it open".to_owned(),
+            stack => format!("the stack says {}", value::after(stack)),
+        };
+        let help = if kept.since.is_some() { "; --reset takes it back" } else { "" };
+        let what = format!("{} {}", kept.path, value::inline(&kept.value));
+        let _ = writeln!(text, "= {}  {what}, {whose}; {stack}{help}", kept.address);
+    }
+    for hold in &plan.holds {
+        let what = if hold.held.is_some() { "held from now on" } else { "held no longer" };
+        let _ = writeln!(text, "{}", style::faint(&format!("= {}  {} is {what}", hold.address, hold.path)));
+    }
+    if !plan.kept.is_empty() || !plan.holds.is_empty() {
+        text.push('\n');
+    }
 }
 
 fn outputs(plan: &Plan, text: &mut String) {

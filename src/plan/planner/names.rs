@@ -105,8 +105,9 @@ fn new_names(spec: &KindSpec, action: &Action) -> Option<Attributes> {
 
 /// What exists keeps its name, where the stack gives none, whatever name would be made for it now: it may have had another
 /// address when it was made. Where the name bears a digest of what is another now, it is made anew under a name of its own.
+/// What carries no tags would be lost with the state under a name that does not follow from the stack.
 pub(super) fn keep(spec: &KindSpec, entry: &Entry, attributes: &mut Attributes) {
-    let Some(naming) = spec.naming else { return };
+    let Some(naming) = spec.naming.filter(|_| spec.taggable) else { return };
     let is_as_made = spec.name_digests.iter().all(|name| is_same(name, attributes, entry));
     if let (true, Some(name)) = (is_as_made, entry.attributes.get(naming.attribute)) {
         attributes.insert(naming.attribute.to_owned(), template::escape_value(name));

@@ -38,6 +38,9 @@ impl<'a> Planner<'a, '_> {
             if !selected.insert(address.clone()) {
                 continue;
             }
+            if inputs.given.alone {
+                continue;
+            }
             if inputs.mode == Mode::Apply && inputs.graph.get(address).is_some() {
                 open.extend(inputs.graph.dependencies(address).into_iter().map(|(dependency, _)| dependency));
             } else {
