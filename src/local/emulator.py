@@ -53,6 +53,7 @@ def serve_moto(listener, ecs):
             complete_groups()
         if service == "ec2":
             complete_endpoints()
+            free_addresses()
         if service == "ecs":
             list_providers()
         if service == "servicediscovery":
@@ -211,6 +212,23 @@ def complete_endpoints():
             self.ec2_backend.delete_route(table, prefixes)
 
     VPCEndPoint.modify = modify_with_routes
+
+
+def free_addresses():
+    """Lets a NAT gateway of moto give its elastic IP and its interface back when it is deleted, for the next one to take."""
+    from moto.ec2.models.nat_gateways import NatGatewayBackend
+
+    delete = NatGatewayBackend.delete_nat_gateway
+
+    def delete_and_free(self, nat_gateway_id):
+        gateway = delete(self, nat_gateway_id)
+        for address in self.addresses:
+            if address.eni is gateway._eni:
+                address.eni = address.association_id = None
+        self.enis.pop(gateway._eni.id, None)
+        return gateway
+
+    NatGatewayBackend.delete_nat_gateway = delete_and_free
 
 
 def list_providers():
