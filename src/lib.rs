@@ -11,6 +11,7 @@ pub mod local;
 pub mod net;
 pub mod plan;
 pub mod secret;
+pub mod services;
 pub mod simulated;
 pub mod stack;
 pub mod state;

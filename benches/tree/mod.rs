@@ -81,6 +81,7 @@ fn planned(
         mode,
         targets,
         replace: &[],
+        given: cofferdam::plan::Given::default(),
     };
     match cofferdam::plan::plan(&inputs) {
         Ok(plan) => plan,

@@ -55,6 +55,13 @@ pub enum Event {
         /// What is waited for, in a few words.
         what: String,
     },
+    /// Something happened to what a step waits for.
+    News {
+        /// The resource.
+        address: Address,
+        /// What, in a line.
+        line: String,
+    },
     /// A step is done.
     Done {
         /// The resource.

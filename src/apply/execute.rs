@@ -24,7 +24,7 @@ use crate::cloud::{
     UpdateRequest, longer,
 };
 use crate::graph::{Address, Attributes, Need, Reference, template};
-use crate::plan::{Action, Mode, Plan, StepKind, Steps, Verb};
+use crate::plan::{Action, Hold, Mode, Plan, StepKind, Steps, Verb};
 use crate::state::{Entry, Intent, Operation, Record, StateError};
 
 /// How far the user wants to stop.
@@ -52,6 +52,8 @@ pub struct Options {
     pub delete_patience: Duration,
     /// How long something may take to become ready, or to be gone.
     pub settle_patience: Duration,
+    /// Whether to wait for what goes on by itself once it is asked for ([`crate::graph::KindSpec::goes_on_by_itself`]).
+    pub wait: bool,
 }
 
 impl Default for Options {
@@ -62,6 +64,7 @@ impl Default for Options {
             patience: Duration::from_secs(3 * 60),
             delete_patience: Duration::from_secs(15 * 60),
             settle_patience: Duration::from_secs(45 * 60),
+            wait: true,
         }
     }
 }
@@ -216,6 +219,9 @@ pub async fn execute(execution: Execution<'_>) -> Result<Report, StateError> {
         stop: *stop.borrow_and_update(),
         skipped: HashSet::new(),
     };
+    for Hold { address, path, held } in &plan.holds {
+        run.ledger.note(Record::Hold { address: address.clone(), path: path.clone(), held: held.clone() });
+    }
     for step in 0..run.steps.steps.len() {
         if run.steps.waits_for[step] == 0 {
             run.push(step);

@@ -30,7 +30,7 @@ pub struct Args {
     #[command(flatten)]
     how: PlanOptions,
 
-    /// Apply this saved plan, as it was shown
+    /// Apply this saved plan, as it was shown; only one that destroys is asked about once more
     #[arg(long, value_name = "FILE", conflicts_with_all = ["targets", "replace"])]
     plan: Option<PathBuf>,
 
@@ -39,7 +39,18 @@ pub struct Args {
     allow_deletes: bool,
 
     #[command(flatten)]
+    wait: WaitOptions,
+
+    #[command(flatten)]
     run: RunOptions,
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct WaitOptions {
+    /// Do not wait until deployments of services are completed
+    #[arg(long)]
+    pub no_wait: bool,
 }
 
 /// How a plan is carried out.
@@ -56,6 +67,10 @@ pub struct RunOptions {
     /// How many calls may be under way at once
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub slots: u16,
+
+    /// Whether to wait for what goes on by itself; see [`WaitOptions`].
+    #[arg(skip = true)]
+    pub wait: bool,
 
     #[command(flatten)]
     pub lock: LockOptions,
@@ -96,7 +111,19 @@ pub async fn run(args: &Args) -> Outcome {
         writer.close()?;
         return Err(Failure::new(refused.to_string()).help(refused.remedy()));
     }
-    carry_out(&session, writer, &plan, &args.run, args.plan.is_some(), "apply").await
+    // What was looked at is approved; but for what cannot be taken back.
+    let how = args.run.waiting(args.wait);
+    match destroys {
+        true => carry_out(&session, writer, &plan, &how, false, "destroy").await,
+        false => carry_out(&session, writer, &plan, &how, args.plan.is_some(), "apply").await,
+    }
+}
+
+impl RunOptions {
+    /// The same, waiting for what is to be waited for.
+    pub fn waiting(&self, options: WaitOptions) -> Self {
+        Self { wait: !options.no_wait, ..self.clone() }
+    }
 }
 
 /// Shows a plan, asks, executes it, and tells how it ended.
@@ -130,12 +157,15 @@ pub async fn carry_out_with(
     if how.json {
         outln!("{}", render::json::plan(plan));
     } else {
-        outln!("{}\n", style::strong(&session.headline(if verb == "apply" { "Apply of" } else { "Destroy of" })));
+        let mut headline = session.headline(&format!("{verb} of"));
+        headline[..1].make_ascii_uppercase();
+        outln!("{}\n", style::strong(&headline));
         out!("{}", render::plan::plan(plan));
     }
-    let question = format!("{} this?", if verb == "apply" { "Apply" } else { "Destroy" });
+    let mut question = format!("{verb} this?");
+    question[..1].make_ascii_uppercase();
     // What is made in the local cloud costs nothing and hurts nobody; what is deleted there may still be missed.
-    let is_trial = verb == "apply" && session.name == CloudName::Local;
+    let is_trial = verb != "destroy" && session.name == CloudName::Local;
     if plan.has_changes() && !approve(&question, how.yes || approved || is_trial)? {
         writer.close()?;
         return Err(Failure::new("not approved; nothing was changed"));
@@ -148,7 +178,7 @@ pub async fn carry_out_with(
         plan,
         cloud: &session.cloud,
         ledger: &mut writer,
-        options: Options { slots: usize::from(how.slots), ..Options::default() },
+        options: Options { slots: usize::from(how.slots), wait: how.wait, ..Options::default() },
         stop: stop.clone(),
         emit: &mut |event| progress.take(&event),
     })

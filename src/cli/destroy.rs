@@ -33,7 +33,7 @@ pub struct Args {
 pub async fn run(args: &Args) -> Outcome {
     let session = Session::open_state(&args.stack).await?;
     let writer = session.lock("destroy", &args.run.lock).await?;
-    let how = PlanOptions { targets: args.targets.clone(), replace: Vec::new(), refresh: args.refresh };
+    let how = PlanOptions { targets: args.targets.clone(), replace: Vec::new(), refresh: args.refresh, reset: false };
     let plan = session.plan(Some(writer.state()), Mode::Destroy, &how).await?;
     carry_out(&session, writer, &plan, &args.run, false, "destroy").await
 }

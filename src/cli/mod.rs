@@ -7,8 +7,11 @@ mod apply;
 mod approve;
 mod cloud;
 mod completions;
+mod deploy;
 mod destroy;
 mod drift;
+mod events;
+mod exec;
 mod failure;
 mod graph;
 mod history;
@@ -16,24 +19,33 @@ mod home;
 mod import;
 mod interrupt;
 mod lock;
+mod logs;
 mod options;
 mod orphans;
 mod output;
 mod plan;
 mod progress;
 mod project;
+mod ps;
 mod recover;
 mod rehearse;
+mod releases;
 pub mod render;
+mod restart;
+mod rollback;
+mod run;
+mod scale;
 mod schema;
+mod service;
 mod session;
 mod show;
 mod state;
+mod status;
 mod validate;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use failure::Failure;
 use options::Color;
@@ -67,6 +79,17 @@ enum Verb {
     Rehearse(rehearse::Args),
     Apply(apply::Args),
     Destroy(destroy::Args),
+    Deploy(deploy::Args),
+    Rollback(rollback::Args),
+    Releases(releases::Args),
+    Scale(scale::Args),
+    Restart(restart::Args),
+    Status(status::Args),
+    Ps(ps::Args),
+    Events(events::Args),
+    Logs(logs::Args),
+    Run(run::Args),
+    Exec(exec::Args),
     Drift(drift::Args),
     Show(show::Args),
     Output(output::Args),
@@ -85,8 +108,10 @@ enum Verb {
 /// Runs the command line and gives its exit code.
 pub fn main() -> ExitCode {
     let command = Cli::command();
-    let cli = match command.clone().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
-        Ok(cli) => cli,
+    let parsed = command.clone().try_get_matches();
+    let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, wants_json(&matches))));
+    let (cli, json) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
@@ -95,7 +120,7 @@ pub fn main() -> ExitCode {
     cli.color.apply();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return Failure::new(format!("cannot start: {error}")).report(),
+        Err(error) => return Failure::new(format!("cannot start: {error}")).report(json),
     };
     let done = runtime.block_on(async {
         match cli.verb {
@@ -104,6 +129,17 @@ pub fn main() -> ExitCode {
             Verb::Rehearse(args) => rehearse::run(&args),
             Verb::Apply(args) => apply::run(&args).await,
             Verb::Destroy(args) => destroy::run(&args).await,
+            Verb::Deploy(args) => deploy::run(&args).await,
+            Verb::Rollback(args) => rollback::run(&args).await,
+            Verb::Releases(args) => releases::run(&args).await,
+            Verb::Scale(args) => scale::run(&args).await,
+            Verb::Restart(args) => restart::run(&args).await,
+            Verb::Status(args) => status::run(&args).await,
+            Verb::Ps(args) => ps::run(&args).await,
+            Verb::Events(args) => events::run(&args).await,
+            Verb::Logs(args) => logs::run(&args).await,
+            Verb::Run(args) => run::run(&args).await,
+            Verb::Exec(args) => exec::run(&args).await,
             Verb::Drift(args) => drift::run(&args).await,
             Verb::Show(args) => show::run(&args).await,
             Verb::Output(args) => output::run(&args).await,
@@ -122,8 +158,14 @@ pub fn main() -> ExitCode {
     // Calls that were abandoned on the second interrupt must not hold the process back.
     runtime.shutdown_background();
     match (done, print::lost()) {
-        (Err(failure), _) => failure.report(),
-        (Ok(_), Some(error)) => Failure::new(format!("not all could be printed: {error}")).report(),
+        (Err(failure), _) => failure.report(json),
+        (Ok(_), Some(error)) => Failure::new(format!("not all could be printed: {error}")).report(json),
         (Ok(code), None) => code,
     }
+}
+
+/// Whether the verb prints JSON.
+fn wants_json(matches: &ArgMatches) -> bool {
+    let own = matches.try_get_one::<bool>("json").ok().flatten().copied().unwrap_or_default();
+    own || matches.subcommand().is_some_and(|(_, matches)| wants_json(matches))
 }

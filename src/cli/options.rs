@@ -1,9 +1,11 @@
 //! Options that several verbs share.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+
+use super::project;
 
 /// Which cloud.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -64,12 +66,12 @@ pub struct StackOptions {
     #[arg(long, value_enum, default_value_t = CloudName::Local, env = "COFFERDAM_CLOUD")]
     pub cloud: CloudName,
 
-    /// The directory that holds the states of all stacks
-    #[arg(long, value_name = "DIR", default_value = "state", env = "COFFERDAM_STATE")]
-    pub state: PathBuf,
+    /// The directory that holds the states of all stacks [default: `state` in the project's folder]
+    #[arg(long, value_name = "DIR", env = "COFFERDAM_STATE")]
+    pub state: Option<PathBuf>,
 
     /// Begin anew in this account and region, although the stack stands in others already
-    #[arg(long)]
+    #[arg(long, visible_alias = "new-region")]
     pub new_account: bool,
 }
 
@@ -83,10 +85,15 @@ impl StackOptions {
         if self.cloud != CloudName::Local {
             text.push_str(&format!(" --cloud {}", self.cloud.as_str()));
         }
-        if self.state != Path::new("state") {
-            text.push_str(&format!(" --state {}", self.state.display()));
+        if let Some(state) = &self.state {
+            text.push_str(&format!(" --state {}", state.display()));
         }
         text
+    }
+
+    /// The directory that holds the states.
+    pub fn state_directory(&self) -> PathBuf {
+        project::state_directory(self.state.as_deref(), Some(&self.stack))
     }
 }
 
@@ -112,6 +119,10 @@ pub struct PlanOptions {
     /// Whether to read from the cloud what exists; with false the state is believed
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub refresh: bool,
+
+    /// Take back what deploy, rollback and scale hold: it becomes what the stack says
+    #[arg(long)]
+    pub reset: bool,
 }
 
 fn name_and_value(text: &str) -> Result<(String, String), String> {
@@ -121,7 +132,11 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A duration with its unit: `90s`, `10m`.
+///
+/// # Errors
+/// Where it is none.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
     parsed.ok_or_else(|| "write it with a unit: 90s, 10m, 1h".to_owned())
 }

@@ -152,6 +152,7 @@ async fn delete(args: &Args, session: &Session) -> Outcome {
         mode: Mode::Destroy,
         targets: &[],
         replace: &[],
+        given: plan::Given::default(),
     })?;
     for action in &mut plan.actions {
         action.reason = "it is in no state".to_owned();

@@ -4,6 +4,15 @@
 use std::fmt::Arguments;
 use std::io::{self, Write};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether nobody reads standard output any more.
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Whether nobody reads standard output any more: who would go on for ever ends then.
+pub fn is_closed() -> bool {
+    CLOSED.load(Ordering::Relaxed)
+}
 
 /// The first error of standard output, other than that nobody reads it any more.
 static LOST: OnceLock<io::Error> = OnceLock::new();
@@ -17,10 +26,11 @@ pub fn lost() -> Option<&'static io::Error> {
 pub fn out(text: Arguments<'_>) {
     let mut stdout = anstream::stdout().lock();
     match stdout.write_fmt(text).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => CLOSED.store(true, Ordering::Relaxed),
+        Err(error) => {
             let _ = LOST.set(error);
         }
-        _ => {}
+        Ok(()) => {}
     }
 }
 

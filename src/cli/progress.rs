@@ -109,12 +109,16 @@ fn line(event: &Event) -> Option<String> {
     Some(match event {
         Event::Started { address, step } => format!("  {address}: {} …", step_words(*step).0),
         Event::Waiting { address, what } => format!("  {address}: waiting: {what}"),
+        Event::News { address, line } => format!("  {address}: {line}"),
         Event::Done { address, step, id, elapsed } => {
             let id = if id.is_empty() { String::new() } else { format!(" ({id})") };
             format!("{} {address}: {}{id} in {}", style::good("✓"), step_words(*step).1, duration(*elapsed))
         }
         Event::Failed { address, step, error } => {
-            format!("{} {address}: {} failed: {error}", style::bad("✗"), step_words(*step).0)
+            // The rest stands in the report.
+            let error = error.to_string();
+            let first = error.lines().next().unwrap_or_default();
+            format!("{} {address}: {} failed: {first}", style::bad("✗"), step_words(*step).0)
         }
         Event::Skipped { .. } => return None,
         Event::Stopping { in_flight: 0 } => style::note("stopping: no call is under way"),
@@ -152,7 +156,7 @@ impl Live {
                 self.fill();
             }
             Event::Skipped { .. } => self.total.inc(1),
-            Event::Stopping { .. } => self.print(event),
+            Event::News { .. } | Event::Stopping { .. } => self.print(event),
         }
     }
 

@@ -156,6 +156,7 @@ async fn planned(cloud: &Simulated, graph: &Graph, state: &State, mode: Mode) ->
         mode,
         targets: &[],
         replace: &[],
+        given: plan::Given::default(),
     })?)
 }
 

@@ -116,6 +116,8 @@ pub enum Progress {
     Done(Attributes),
     /// Not yet; with what is waited for, in a few words.
     Pending(String),
+    /// Not yet; with what has happened since it was last asked, a line each, to be told once.
+    Telling(String, Vec<String>),
 }
 
 /// How the resource is found again whose create call got no answer.

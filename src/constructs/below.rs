@@ -5,11 +5,11 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::Input;
-use crate::graph::{Address, Attributes, Problem, Resource, Scope, template};
+use crate::graph::{Address, Attributes, Problem, Reference, Resource, Scope, template};
 use crate::kinds::Tags;
 
 /// Kinds below constructs that carry no tags.
-const UNTAGGED: [&str; 2] = ["ami", "cluster_capacity"];
+const UNTAGGED: [&str; 5] = ["ami", "cluster_capacity", "scaling_policy", "scaling_target", "schedule"];
 
 /// The name of what a construct has one of.
 pub const MAIN: &str = "main";
@@ -38,6 +38,12 @@ impl<'a> Below<'a> {
     pub fn add_after(&mut self, kind: &str, name: &str, attributes: Value, depends_on: Vec<Address>) -> Address {
         let address = self.construct.child(kind, name);
         self.put(Resource { depends_on, ..Resource::new(address, given(attributes)) })
+    }
+
+    /// Adds a resource whose name, one of the attributes, was made for it.
+    pub fn add_named(&mut self, kind: &str, name: &str, attributes: Value) -> Address {
+        let address = self.construct.child(kind, name);
+        self.put(Resource { made_name: true, ..Resource::new(address, given(attributes)) })
     }
 
     /// Adds something that exists already, by its id.
@@ -121,4 +127,28 @@ pub fn list_or_reference<'de, D: Deserializer<'de>>(deserializer: D) -> Result<O
         Value::String(text) => Ok(Some(vec![text])),
         list => serde_json::from_value(list).map(Some).map_err(de::Error::custom),
     }
+}
+
+/// The ARN of a managed policy: of the stack, or AWS's own by its name.
+pub fn managed_policy(input: &Input<'_>, name: &str) -> String {
+    let known = named(input, "policy", "arn", name);
+    if known != name || name.starts_with("arn:") || name.contains("${") {
+        return known;
+    }
+    format!("arn:{}:iam::aws:policy/{name}", input.scope.partition)
+}
+
+/// The ARN of the cluster: an output of a declared one, else made of the name, with any account.
+pub fn cluster_arn(cluster: &str, scope: &Scope) -> String {
+    match template::references(cluster).as_slice() {
+        [Reference { target, attribute }] if attribute == "name" && target.starts_with("cluster.") => {
+            format!("${{{target}.arn}}")
+        }
+        _ => format!("arn:{}:ecs:{}:*:cluster/{cluster}", scope.partition, scope.region),
+    }
+}
+
+/// The operator that an ARN with or without wildcard takes in a condition.
+pub fn condition_operator(arn: &str) -> &'static str {
+    if arn.contains('*') { "ArnLike" } else { "ArnEquals" }
 }

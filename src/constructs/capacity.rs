@@ -2,7 +2,6 @@
 
 mod agent;
 mod checks;
-mod providers;
 #[cfg(test)]
 mod tests;
 
@@ -13,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use self::checks::Chosen;
-use super::below::{Below, ec2_principal, list_or_reference, named, reference, typed};
-use super::{Construct, Expansion, Input};
+use super::below::{Below, ec2_principal, list_or_reference, managed_policy, named, reference, typed};
+use super::{Construct, Expansion, Input, providers, service};
 use crate::graph::{Address, Attributes, Problem};
 use crate::kinds::Tags;
 
 /// The name of the resources below a capacity.
-const OWN: &str = "instances";
+pub const OWN: &str = "instances";
 
 /// Instances for a cluster: a launch template, an autoscaling group, and a capacity provider that scales the group by
 /// what the cluster's tasks need.
@@ -362,7 +361,7 @@ impl Parts<'_> {
             Some(role) => named(self.input, "role", "name", role),
             None => {
                 let managed: Vec<String> =
-                    capacity.managed_policies.iter().map(|name| agent::managed_policy(self.input, name)).collect();
+                    capacity.managed_policies.iter().map(|name| managed_policy(self.input, name)).collect();
                 let attributes = json!({
                     "service": ec2_principal(&self.input.scope.partition),
                     "description": "Lets instances join their cluster, pull images and write logs",
@@ -380,11 +379,14 @@ impl Parts<'_> {
         profile
     }
 
-    /// The group of the instances: what is asked for may come in, everything may go out.
+    /// The group of the instances: what is asked for may come in, and what the services on them need; everything may go
+    /// out.
     fn security_group(&mut self) -> Address {
+        let mut ingress = self.capacity.ingress.clone();
+        ingress.extend(service::ways_to_instances(self.input, &self.capacity.cluster));
         let attributes = json!({
             "vpc": self.chosen.vpc,
-            "ingress": self.capacity.ingress,
+            "ingress": ingress,
         });
         let group = self.below.add("security_group", OWN, attributes);
         self.announce(&group, "security_group", &["id"]);
@@ -478,7 +480,7 @@ impl Parts<'_> {
             "managed_termination_protection": capacity.managed_termination_protection,
             "managed_draining": capacity.managed_draining,
         });
-        let provider = self.below.add("capacity_provider", OWN, attributes);
+        let provider = self.below.add_named("capacity_provider", OWN, attributes);
         self.announce(&provider, "capacity_provider", &["name", "arn"]);
     }
 }

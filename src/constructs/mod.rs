@@ -3,6 +3,9 @@
 mod below;
 mod capacity;
 mod network;
+mod place;
+mod providers;
+mod service;
 #[cfg(test)]
 mod shipped;
 #[cfg(test)]
@@ -69,5 +72,6 @@ pub fn all() -> Vec<Box<dyn Construct>> {
     vec![
         Box::new(capacity::CapacityConstruct), //
         Box::new(network::NetworkConstruct),
+        Box::new(service::ServiceConstruct),
     ]
 }

@@ -89,9 +89,14 @@ fn the_shipped_documents_allow_nothing_mutating_on_everything() {
 fn the_shipped_stacks_load_without_an_error_or_a_warning() {
     let registry = Registry::new();
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    for (name, env) in
-        [("ecs-poc", None), ("ecs-poc", Some("staging")), ("minimal", None), ("production-network", None)]
-    {
+    for (name, env) in [
+        ("ecs-poc", None),
+        ("ecs-poc", Some("staging")),
+        ("fargate-web", None),
+        ("minimal", None),
+        ("production-network", None),
+        ("worker-and-cron", None),
+    ] {
         let path = root.join(format!("stacks/{name}.toml"));
         let options = Options { env: env.map(str::to_owned), ..Options::default() };
         let stack = load(&path, &options, &registry).unwrap_or_else(|problems| panic!("{name} {env:?}: {problems}"));

@@ -123,6 +123,9 @@ pub struct KindSpec {
     /// Kinds of what it references, and kinds whose resources must use the same thing before: a service's target group
     /// must hang on a listener before the service comes, and until it is gone.
     pub after_users: &'static [(&'static str, &'static [&'static str])],
+    /// Attributes that reference another resource, and the attribute of that one which is this one's to set from then on:
+    /// a scaling target has the count of its service.
+    pub takes_over: &'static [(&'static str, &'static str)],
     /// Attributes that cannot be read back and therefore never count as drift.
     pub write_only: &'static [&'static str],
     /// Attributes that hold secrets: they take the value of a secret variable and nothing else, they are the only ones that
@@ -155,6 +158,8 @@ pub struct KindSpec {
     pub check: fn(&Attributes) -> Vec<Problem>,
     /// Outputs that follow from the attributes, account and region alone (names, ARNs).
     pub predict: fn(&Attributes, &Scope) -> Attributes,
+    /// Whether it becomes ready without being waited for, so that an apply may leave it to itself: a deployment.
+    pub goes_on_by_itself: bool,
     /// Seconds that a create usually takes until the resource is ready; orders the schedule.
     pub typical_seconds: u32,
 }
@@ -163,6 +168,20 @@ impl KindSpec {
     /// Whether references may name this attribute.
     pub fn has_output(&self, attribute: &str) -> bool {
         attribute == "id" || self.outputs.contains(&attribute)
+    }
+
+    /// The attributes that no two of its resources may share all of, the name first where it has one; none where only ids
+    /// tell them apart.
+    pub fn unique(&self) -> Vec<&'static str> {
+        let name = match (self.naming, self.identity) {
+            (Some(naming), _) => Some(naming.attribute),
+            (None, Identity::UniqueName) if self.unique_by.is_empty() => Some("name"),
+            _ => None,
+        };
+        match name {
+            Some(name) => [name].into_iter().chain(self.name_within.iter().copied()).collect(),
+            None => self.unique_by.to_vec(),
+        }
     }
 
     /// Whether an attribute cannot be read back.

@@ -2,6 +2,7 @@
 
 mod check;
 mod deployment;
+mod health;
 mod observe;
 mod request;
 
@@ -21,6 +22,9 @@ use crate::cloud::{
 };
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder, Scope, template};
 
+pub use deployment::Started as Deployments;
+pub use health::{Target, targets};
+
 /// Tasks of one definition, kept running, and reached through load balancers and names. It is ready when its deployment
 /// is completed: this one, on this task definition. A deployment that fails or is rolled back is an error with its
 /// reasons.
@@ -39,6 +43,10 @@ pub struct EcsService {
     /// How many tasks there are. Without it: one at first, and then as many as somebody says, such as a scaling policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<i32>,
+    /// Where `count` is left out: how many tasks there are at first, and at least when this is changed. Give it what the
+    /// scaling target has as `min`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_count: Option<i32>,
     /// How many tasks there are, and where.
     #[serde(default)]
     pub scheduling: Scheduling,
@@ -331,6 +339,8 @@ impl Kind for EcsServiceKind {
             replace_on: &["name", "cluster", "scheduling", "launch_type"],
             replace_order: ReplaceOrder::CreateFirst,
             outputs: &["arn"],
+            // It acts on the count, which is read.
+            write_only: &["min_count"],
             identity: Identity::UniqueName,
             // "CreateService" refuses a target group without a load balancer, and a task that no rule sends anything to is
             // never found healthy.
@@ -340,6 +350,7 @@ impl Kind for EcsServiceKind {
             canonical,
             check: check::check,
             predict,
+            goes_on_by_itself: true,
             typical_seconds: 90,
             ..spec::<EcsService>("ecs_service", "service")
         }
@@ -353,6 +364,9 @@ impl Kind for EcsServiceKind {
                 "ecs:DescribeTasks",
                 "ecs:ListClusters",
                 "ecs:ListServices",
+                "ecs:DescribeTaskDefinition",
+                "elasticloadbalancing:DescribeTargetHealth",
+                "logs:GetLogEvents",
             ],
             create: &["ecs:CreateService", "ecs:TagResource", "iam:CreateServiceLinkedRole", "iam:PassRole"],
             update: &["ecs:UpdateService", "ecs:TagResource", "ecs:UntagResource", "iam:PassRole"],
@@ -408,7 +422,7 @@ impl Kind for EcsServiceKind {
 
     async fn update(&self, aws: &Aws, request: &UpdateRequest) -> Result<(), CloudError> {
         let service: EcsService = typed(&request.after)?;
-        if let Some(call) = request::update(aws, &service, request)? {
+        if let Some(call) = request::update(aws, &service, request, raised(aws, &service, request).await?)? {
             let answer = aws.calls.write("ecs:UpdateService", || call.clone().send()).await?;
             if let Some(changed) = &answer.service {
                 self.deployments.note(changed);
@@ -444,6 +458,17 @@ impl Kind for EcsServiceKind {
             (_, Some(service)) => self.deployments.progress(aws, service, known).await,
         }
     }
+}
+
+/// The count that an update raises the service to: what it has at least from now on, where it has fewer. It is never
+/// lowered, for how many there are is for others to say.
+async fn raised(aws: &Aws, service: &EcsService, request: &UpdateRequest) -> Result<Option<i32>, CloudError> {
+    let (None, Some(least)) = (service.count, service.min_count) else { return Ok(None) };
+    if !request.changed.contains("min_count") {
+        return Ok(None);
+    }
+    let found = describe(aws, cluster_of(&request.id), std::slice::from_ref(&request.id)).await?;
+    Ok(found.first().is_some_and(|found| found.desired_count() < least).then_some(least))
 }
 
 fn draining(status: &str, service: Option<&Service>) -> String {

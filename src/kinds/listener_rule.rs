@@ -150,6 +150,7 @@ impl Kind for ListenerRuleKind {
         KindSpec {
             replace_on: &["listener"],
             outputs: &["arn"],
+            unique_by: &["listener", "priority"],
             check,
             typical_seconds: 1,
             ..spec::<ListenerRule>("listener_rule", "listener rule")

@@ -8,6 +8,7 @@ mod capacity_provider;
 mod certificate;
 mod cluster;
 mod cluster_capacity;
+pub mod container_logs;
 mod dashboard;
 mod discovery;
 mod discovery_service;
@@ -16,7 +17,7 @@ mod dns_values;
 pub mod document;
 pub mod ec2;
 mod ecs;
-mod ecs_service;
+pub(crate) mod ecs_service;
 mod efs;
 mod elastic_ip;
 mod elbv2;
@@ -25,6 +26,7 @@ mod flow_log;
 mod hosted_zone;
 pub mod iam;
 mod instance_profile;
+pub mod instance_type;
 mod internet_gateway;
 mod key_pair;
 mod launch_template;
@@ -45,14 +47,15 @@ mod route_table;
 mod routing;
 mod rules;
 mod scaling_policy;
-mod scaling_target;
+pub(crate) mod scaling_target;
 mod schedule;
+mod secret;
 mod security_group;
 mod subnet;
-mod target_group;
-mod task_definition;
+pub(crate) mod target_group;
+pub(crate) mod task_definition;
 mod topic;
-mod trust;
+pub(crate) mod trust;
 mod vpc;
 mod vpc_endpoint;
 mod zones;
@@ -73,6 +76,8 @@ use crate::cloud::{
 };
 use crate::graph::{Attributes, Identity, KindSpec, Problem, ReplaceOrder, Scope};
 
+pub use ecs_service::{Deployments, Target, targets};
+pub use task_definition::revisions;
 pub use vpc_endpoint::GATEWAY_SERVICES;
 
 /// Tags by key.
@@ -195,6 +200,7 @@ fn all() -> Vec<Box<dyn Kind>> {
         Box::new(scaling_policy::ScalingPolicyKind),
         Box::new(scaling_target::ScalingTargetKind),
         Box::new(schedule::ScheduleKind),
+        Box::new(secret::SecretKind),
         Box::new(security_group::SecurityGroupKind),
         Box::new(subnet::SubnetKind),
         Box::new(target_group::TargetGroupKind),
@@ -356,6 +362,7 @@ pub fn spec<A: Serialize + DeserializeOwned + JsonSchema>(name: &'static str, ti
         outputs_changed_by_update: &[],
         needs_only_existence: &[],
         after_users: &[],
+        takes_over: &[],
         write_only: &[],
         secrets: &[],
         documents: &[],
@@ -371,6 +378,7 @@ pub fn spec<A: Serialize + DeserializeOwned + JsonSchema>(name: &'static str, ti
         canonical: canonical::<A>,
         check: |_| Vec::new(),
         predict: |_, _| Attributes::new(),
+        goes_on_by_itself: false,
         typical_seconds: 2,
     }
 }

@@ -123,6 +123,7 @@ impl Kind for ScalingTargetKind {
             replace_on: &["service"],
             // A service that is being deployed can be scaled.
             needs_only_existence: &["service"],
+            takes_over: &[("service", "count")],
             identity: Identity::Natural,
             taggable: false,
             check,

@@ -144,7 +144,8 @@ impl Kind for ScheduleKind {
             replace_on: &["name", "group"],
             replace_order: ReplaceOrder::CreateFirst,
             outputs: &["arn"],
-            identity: Identity::ClientToken,
+            // It carries no tags; its name is its own in its group.
+            identity: Identity::UniqueName,
             naming: Some(Naming { attribute: "name", longest: 64 }),
             name_within: &["group"],
             documents: &["overrides"],

@@ -1,13 +1,13 @@
 //! `task_definition`: which containers run together, with what, and under whose rights; in revisions.
 
 mod check;
-mod container;
-mod image;
-mod limits;
+pub(crate) mod container;
+pub(crate) mod image;
+pub(crate) mod limits;
 mod observe;
 mod request;
-mod revisions;
-mod volume;
+pub mod revisions;
+pub(crate) mod volume;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -53,14 +53,28 @@ def serve_moto(listener, ecs):
             complete_groups()
         if service == "ec2":
             complete_endpoints()
+            free_addresses()
         if service == "ecs":
             list_providers()
+        if service == "servicediscovery":
+            delete_zones()
         return create_backend_app(service)
 
     host, port = listener.getsockname()
-    app = DomainDispatcherApplication(create_app)
+    app = one_by_one(DomainDispatcherApplication(create_app))
     fd = listener.fileno()
     make_server(host, port, app, threaded=True, request_handler=MotoRequestHandler, fd=fd).serve_forever()
+
+
+def one_by_one(app):
+    """Answers one request after the other: moto's stores are shared by its threads, and not all made for it."""
+    turn = threading.Lock()
+
+    def answer(environ, start_response):
+        with turn:
+            return app(environ, start_response)
+
+    return answer
 
 
 def accept_services_of(ecs):
@@ -200,6 +214,23 @@ def complete_endpoints():
     VPCEndPoint.modify = modify_with_routes
 
 
+def free_addresses():
+    """Lets a NAT gateway of moto give its elastic IP and its interface back when it is deleted, for the next one to take."""
+    from moto.ec2.models.nat_gateways import NatGatewayBackend
+
+    delete = NatGatewayBackend.delete_nat_gateway
+
+    def delete_and_free(self, nat_gateway_id):
+        gateway = delete(self, nat_gateway_id)
+        for address in self.addresses:
+            if address.eni is gateway._eni:
+                address.eni = address.association_id = None
+        self.enis.pop(gateway._eni.id, None)
+        return gateway
+
+    NatGatewayBackend.delete_nat_gateway = delete_and_free
+
+
 def list_providers():
     """Lets moto's ECS list every capacity provider where none is named."""
     from moto.ecs.models import EC2ContainerServiceBackend
@@ -210,6 +241,25 @@ def list_providers():
         return describe(self, list(self.capacity_providers) if names is None else names)
 
     EC2ContainerServiceBackend.describe_capacity_providers = describe_these_or_all
+
+
+def delete_zones():
+    """Lets the zone of one of moto's namespaces go with it."""
+    from moto.route53 import route53_backends
+    from moto.servicediscovery.models import ServiceDiscoveryBackend
+    from moto.utilities.utils import get_partition
+
+    delete = ServiceDiscoveryBackend.delete_namespace
+
+    def delete_with_zone(self, namespace_id):
+        zone = self.get_namespace(namespace_id).dns_properties.get("HostedZoneId")
+        operation = delete(self, namespace_id)
+        if zone:
+            zones = route53_backends[self.account_id][get_partition(self.region_name)].zones
+            zones.pop(zone.removeprefix("/hostedzone/"), None)
+        return operation
+
+    ServiceDiscoveryBackend.delete_namespace = delete_with_zone
 
 
 def serve_ministack(listener):

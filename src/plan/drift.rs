@@ -1,6 +1,6 @@
 //! Drift: what the cloud says differently from the state, whatever the stack says.
 
-use super::{Drift, Observations, Seen, diff};
+use super::{Drift, Observations, Seen, diff, held};
 use crate::graph::{Attributes, KindSpec};
 use crate::state::State;
 
@@ -8,6 +8,7 @@ use crate::state::State;
 /// half made and what is about to be deleted cannot drift.
 pub fn drift<'a>(state: &State, observed: &Observations, specs: &dyn Fn(&str) -> Option<&'a KindSpec>) -> Vec<Drift> {
     let mut out = Vec::new();
+    let taken_over = held::taken_over(state, specs);
     for (address, entry) in state.resources.iter().filter(|(_, entry)| !entry.read_only) {
         let Some(spec) = specs(address.kind()) else { continue };
         match observed.resources.get(address) {
@@ -20,6 +21,7 @@ pub fn drift<'a>(state: &State, observed: &Observations, specs: &dyn Fn(&str) ->
                 let mut changes = diff::drift(spec, &entry.attributes, &current);
                 // What an update was about is not what it was, and that is nobody else's doing.
                 changes.retain(|change| !entry.changing.contains_key(change.attribute()));
+                changes.retain(|change| !taken_over.contains(&(address, change.attribute())));
                 if !changes.is_empty() {
                     out.push(Drift { address: address.clone(), gone: false, changes });
                 }

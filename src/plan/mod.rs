@@ -3,6 +3,7 @@
 mod diff;
 mod drift;
 pub mod guards;
+mod held;
 mod moves;
 mod planner;
 pub mod refresh;
@@ -16,6 +17,7 @@ use serde_json::Value;
 
 pub use diff::same;
 pub use drift::drift;
+pub use held::{Given, GivenValue, Hold, Kept, at_path, standing};
 pub use moves::{MoveError, moves, one_move};
 pub use planner::{Inputs, Mode, PlanError, plan};
 pub use refresh::{LookedUp, Observations, Seen};
@@ -194,6 +196,9 @@ pub struct Summary {
     pub forget: usize,
     /// As they should be.
     pub no_change: usize,
+    /// That are only read: looked up, or somebody else's.
+    #[serde(default)]
+    pub read: usize,
     /// That somebody changed behind the tool's back.
     pub drift: usize,
 }
@@ -241,9 +246,18 @@ pub struct Plan {
     /// What differs between state and cloud.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<Drift>,
+    /// What is not as the stack says because it is held, or left to something else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Kept>,
+    /// What the state holds from now on, and what it holds no longer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<Hold>,
     /// Outputs, in the desired space.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, Value>,
+    /// What each of them is made from.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs_of: BTreeMap<String, Vec<Address>>,
     /// Outputs that change.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub output_changes: BTreeMap<String, OutputChange>,

@@ -5,6 +5,7 @@ mod aside;
 mod deposed;
 mod directory;
 mod error;
+mod held;
 mod history;
 mod journal;
 mod lease;
@@ -25,6 +26,7 @@ pub use aside::Rebuild;
 pub use deposed::{Aside, Deposed};
 pub use directory::{Directories, Directory};
 pub use error::StateError;
+pub use held::{HeldValue, Holds};
 pub use history::{Change, End, Run, What, changes};
 pub use lease::Pace;
 pub use lock::Holder;
@@ -196,10 +198,23 @@ pub enum Record {
         /// Its address from now on.
         to: Address,
     },
+    /// A value of a resource is held from now on, or no longer.
+    Hold {
+        /// The resource.
+        address: Address,
+        /// The way into its attributes: `containers.app.image`.
+        path: String,
+        /// What is held; nothing: it is what the stack says again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        held: Option<HeldValue>,
+    },
     /// The stack's outputs.
     Outputs {
         /// By name.
         outputs: BTreeMap<String, Value>,
+        /// By name, what they are made from.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        of: BTreeMap<String, Vec<Address>>,
     },
     /// The run came to its end, and its snapshot is written next.
     End {
@@ -243,6 +258,12 @@ pub struct State {
     /// The stack's outputs when it was last applied.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, Value>,
+    /// What the outputs are made from: they go with it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs_of: BTreeMap<String, Vec<Address>>,
+    /// What is held against what the stack says.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub held: Holds,
     /// Calls that were about to be sent and of whose end nothing is known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unresolved: Vec<Intent>,
@@ -264,6 +285,8 @@ impl State {
             resources: BTreeMap::new(),
             deposed: Aside::default(),
             outputs: BTreeMap::new(),
+            outputs_of: BTreeMap::new(),
+            held: Holds::new(),
             unresolved: Vec::new(),
         }
     }
@@ -273,10 +296,10 @@ impl State {
         self.resources.values().all(|entry| entry.read_only) && self.deposed.is_empty() && self.unresolved.is_empty()
     }
 
-    /// A digest of what exists and of the outputs: states with the same digest give the same plan. Calls of whose end
+    /// A digest of what exists, of what is held and of the outputs: states with the same digest give the same plan. Calls of whose end
     /// nothing is known are settled before a plan is made and do not count.
     pub fn digest(&self) -> String {
-        sha256(&serde_json::to_vec(&(&self.resources, &self.deposed, &self.outputs)).unwrap_or_default())
+        sha256(&serde_json::to_vec(&(&self.resources, &self.deposed, &self.outputs, &self.held)).unwrap_or_default())
     }
 
     /// Puts a resource in its place. What the tool made and what stood there so far stays known: it moves aside until it
@@ -354,6 +377,8 @@ impl State {
             Record::Remove { address, id } => {
                 if self.resources.get(&address).is_some_and(|entry| entry.id == id) {
                     self.resources.remove(&address);
+                    let of = &self.outputs_of;
+                    self.outputs.retain(|name, _| !of.get(name).is_some_and(|of| of.contains(&address)));
                 }
                 self.deposed.remove(&address, &id);
             }
@@ -362,10 +387,24 @@ impl State {
                     self.place(to.clone(), entry);
                 }
                 self.deposed.rename(&from, &to);
+                if let Some(held) = self.held.remove(&from) {
+                    self.held.insert(to.clone(), held);
+                }
                 let entries = self.resources.values_mut().chain(self.deposed.entries_mut());
                 entries.flat_map(|e| &mut e.depends_on).filter(|a| **a == from).for_each(|a| *a = to.clone());
+                self.outputs_of.values_mut().flatten().filter(|a| **a == from).for_each(|a| *a = to.clone());
             }
-            Record::Outputs { outputs } => self.outputs = outputs,
+            Record::Outputs { outputs, of } => (self.outputs, self.outputs_of) = (outputs, of),
+            Record::Hold { address, path, held } => {
+                let of_resource = self.held.entry(address.clone()).or_default();
+                match held {
+                    Some(held) => drop(of_resource.insert(path, held)),
+                    None => drop(of_resource.remove(&path)),
+                }
+                if of_resource.is_empty() {
+                    self.held.remove(&address);
+                }
+            }
         }
     }
 

@@ -212,6 +212,7 @@ fn planned(cloud: &Simulated, graph: &Graph, state: &State, mode: Mode) {
         mode,
         targets: &[],
         replace: &[],
+        given: cofferdam::plan::Given::default(),
     };
     match cofferdam::plan::plan(&inputs) {
         Ok(plan) => {

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use aws_sdk_applicationautoscaling::types::ServiceNamespace;
 use cofferdam::aws::Aws;
 use cofferdam::local::Status;
 use cofferdam::state::Store;
@@ -160,6 +161,26 @@ async fn inventory(aws: &Aws) -> BTreeSet<String> {
         found.insert(format!("cluster: {arn}"));
     }
     each!(aws.ecs.describe_capacity_providers(), "capacity provider", capacity_providers, |one| one.name());
+    for arn in aws.ecs.list_task_definitions().send().await.expect("task definitions").task_definition_arns() {
+        found.insert(format!("task definition: {arn}"));
+    }
+    each!(aws.elb.describe_load_balancers(), "load balancer", load_balancers, |one| one.load_balancer_arn());
+    each!(aws.elb.describe_target_groups(), "target group", target_groups, |one| one.target_group_arn());
+    each!(aws.discovery.list_namespaces(), "namespace", namespaces, |one| one.id());
+    each!(aws.scheduler.list_schedules(), "schedule", schedules, |one| one.name());
+    // AWS's own are there as soon as somebody has asked for one.
+    each!(aws.ssm.describe_parameters(), "parameter", parameters, |one| {
+        one.name().filter(|name| !name.starts_with("/aws/"))
+    });
+    each!(
+        aws.scaling.describe_scalable_targets().service_namespace(ServiceNamespace::Ecs),
+        "scaling target",
+        scalable_targets,
+        |one| Some(one.resource_id())
+    );
+    let certificates = aws.acm.list_certificates().send().await.expect("certificates");
+    let arns = certificates.certificate_summary_list().iter().filter_map(|one| one.certificate_arn());
+    found.extend(arns.map(|arn| format!("certificate: {arn}")));
     found
 }
 
@@ -172,6 +193,16 @@ async fn instance_types(aws: &Aws) -> Vec<String> {
     running.filter_map(|instance| Some(instance.instance_type()?.as_str().to_owned())).collect()
 }
 
+/// How many tasks of a service run, all of one deployment that is completed.
+async fn steady(aws: &Aws, cluster: &str, service: &str) -> i32 {
+    let answer = aws.ecs.describe_services().cluster(cluster).services(service).send().await.expect("it is described");
+    let service = answer.services().first().expect("it is there");
+    let states: Vec<_> = service.deployments().iter().map(|one| one.rollout_state().map(|s| s.as_str())).collect();
+    assert_eq!(states, [Some("COMPLETED")], "nothing is under way");
+    assert_eq!(service.desired_count(), service.running_count());
+    service.running_count()
+}
+
 #[tokio::test]
 async fn the_stack_of_the_first_minutes_is_applied_edited_and_destroyed() {
     let project = Project::new();
@@ -180,26 +211,22 @@ async fn the_stack_of_the_first_minutes_is_applied_edited_and_destroyed() {
     let before = inventory(&aws).await;
 
     let applied = project.succeeds(&["apply", "ecs-poc"]);
-    assert!(applied.contains("Plan: 25 to create.\n"), "{applied}");
-    assert!(applied.contains("Done: 25 created in "), "{applied}");
+    assert!(applied.contains("Plan: 34 to create; 1 only read.\n"), "{applied}");
+    assert!(applied.contains("Done: 34 created in "), "{applied}");
     let outputs = applied.rsplit("\nOutputs:\n").next().expect("outputs");
-    for expected in
-        ["cluster             = \"ecs-poc-main\"", "vpc_id              = \"vpc-", "nat_public_ips      = [\""]
+    for expected in ["cluster            = \"ecs-poc-main\"", "vpc_id             = \"vpc-", "nat_public_ips     = [\""]
     {
         assert!(outputs.contains(expected), "{expected} is among the outputs:\n{outputs}");
     }
     assert_eq!(project.succeeds(&["output", "ecs-poc", "cluster"]), "ecs-poc-main\n");
     project.plan_is_empty("ecs-poc", "the first apply");
     assert_eq!(instance_types(&aws).await, ["t3.small"]);
+    assert_eq!(steady(&aws, "ecs-poc-main", "ecs-poc-web").await, 2, "two tasks run, behind the load balancer");
 
-    // A larger instance, one more tag, a third zone, and one more thing the service may do.
+    // A larger instance, one more tag, a third zone, more memory, and one more thing the service may do.
     let stack = "stacks/ecs-poc.toml";
     project.edit(stack, "instance_type = \"t3.small\"", "instance_type = \"t3.medium\"");
-    project.edit(
-        stack,
-        "retention_days = \"${vars.log_days}\"",
-        "retention_days = \"${vars.log_days}\"\ntags = { Team = \"web\" }",
-    );
+    project.edit(stack, "memory   = 256", "memory   = 384\ntags = { Team = \"web\" }");
     project.edit(stack, "b = \"172.24.1.0/24\" }", "b = \"172.24.1.0/24\", c = \"172.24.4.0/24\" }");
     project.edit(
         "policies/task.json",
@@ -212,9 +239,10 @@ async fn the_stack_of_the_first_minutes_is_applied_edited_and_destroyed() {
     project.succeeds(&["apply", "ecs-poc"]);
     project.plan_is_empty("ecs-poc", "the edits");
     assert_eq!(instance_types(&aws).await, ["t3.medium"], "the instances were refreshed");
+    assert_eq!(steady(&aws, "ecs-poc-main", "ecs-poc-web").await, 2, "two tasks of the new revision run");
 
     let destroyed = project.succeeds(&["destroy", "ecs-poc", "--yes"]);
-    assert!(destroyed.contains("Done: 27 deleted in "), "{destroyed}");
+    assert!(destroyed.contains("Done: 36 deleted in "), "{destroyed}");
     assert_eq!(inventory(&aws).await, before, "nothing of the stack is left");
     assert_eq!(project.succeeds(&["show", "ecs-poc"]), "Nothing exists yet.\n");
 }
@@ -248,6 +276,56 @@ async fn the_other_shipped_stacks_stand_beside_each_other_and_go() {
     assert_eq!(inventory(&aws).await, before, "nothing of the stacks is left");
 }
 
+/// The stacks of services: applied, planned empty, changed in one line, and destroyed.
+#[tokio::test]
+async fn the_stacks_of_services_run_change_and_go() {
+    let project = Project::new();
+    project.succeeds(&["cloud", "up"]);
+    let aws = project.aws().await;
+    let before = inventory(&aws).await;
+    let of_service = |name: &str, what: &[&str]| -> BTreeSet<String> {
+        what.iter().map(|one| format!("service.{name}/{one}")).collect()
+    };
+    for (stack, edit, changed, services) in [
+        (
+            "fargate-web",
+            ("host = \"www.${vars.domain}\", health", "host = \"${vars.domain}\", health"),
+            of_service("web", &["listener_rule.main"]),
+            vec![("web", 2), ("api", 2)],
+        ),
+        (
+            "worker-and-cron",
+            ("working for", "still working for"),
+            of_service("worker", &["task_definition.main", "ecs_service.main"]),
+            vec![("worker", 2)],
+        ),
+    ] {
+        project.succeeds(&["apply", stack]);
+        project.plan_is_empty(stack, "the first apply");
+        for (service, count) in &services {
+            let running = steady(&aws, &format!("{stack}-main"), &format!("{stack}-{service}")).await;
+            assert_eq!(running, *count, "{service} of {stack}");
+        }
+        project.edit(&format!("stacks/{stack}.toml"), edit.0, edit.1);
+        let plan: serde_json::Value =
+            serde_json::from_str(&project.succeeds(&["plan", stack, "--json"])).expect("the plan is JSON");
+        let actions = plan["actions"].as_array().expect("actions").iter();
+        let addresses: BTreeSet<String> =
+            actions.map(|one| one["address"].as_str().expect("an address").to_owned()).collect();
+        assert_eq!(addresses, changed, "one line of {stack} changes what it is about");
+        project.succeeds(&["apply", stack]);
+        project.plan_is_empty(stack, "the change");
+        for (service, count) in &services {
+            let running = steady(&aws, &format!("{stack}-main"), &format!("{stack}-{service}")).await;
+            assert_eq!(running, *count, "{service} of {stack}");
+        }
+    }
+    for stack in ["worker-and-cron", "fargate-web"] {
+        project.succeeds(&["destroy", stack, "--yes"]);
+    }
+    assert_eq!(inventory(&aws).await, before, "nothing of the stacks is left");
+}
+
 #[test]
 fn a_local_cloud_that_was_stopped_or_emptied_is_planned_anew() {
     let project = Project::new();
@@ -258,13 +336,23 @@ fn a_local_cloud_that_was_stopped_or_emptied_is_planned_anew() {
             let output = project.run(&["plan", "minimal"]);
             let (out, err) = (text(&output.stdout), text(&output.stderr));
             assert!(err.contains("what was in it is gone"), "after {after} the user is told why:\n{err}");
-            assert!(out.contains("Plan: 20 to create.\n"), "after {after} all is created anew:\n{out}");
+            assert!(out.contains("Plan: 20 to create; 1 only read.\n"), "after {after} all is created anew:\n{out}");
             assert!(!out.contains("Changed outside"), "after {after} nothing of it is drift:\n{out}");
         }
         let applied = project.succeeds(&["apply", "minimal"]);
         assert!(applied.contains("Done: 20 created in "), "{applied}");
         project.plan_is_empty("minimal", after);
     }
+    // Another region is another place, of which nothing would be seen where the stack stands now.
+    project.edit("stacks/minimal.toml", "eu-west-2", "eu-west-1");
+    for verb in ["plan", "apply", "destroy"] {
+        let output = project.run(&[verb, "minimal"]);
+        let err = text(&output.stderr);
+        assert!(!output.status.success() && err.contains("this stack stands in eu-west-2"), "{verb}: {err}");
+        assert!(err.contains("--new-region"), "{verb}: {err}");
+    }
+    assert!(project.succeeds(&["plan", "minimal", "--new-region"]).contains("Plan: 20 to create"));
+    project.edit("stacks/minimal.toml", "eu-west-1", "eu-west-2");
     project.succeeds(&["cloud", "down"]);
     let destroyed = project.run(&["destroy", "minimal"]);
     assert!(destroyed.status.success(), "{}", text(&destroyed.stderr));

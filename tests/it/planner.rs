@@ -58,6 +58,15 @@ fn render(plan: &Plan) -> String {
             changes(&mut out, &action.changes);
         }
     }
+    for kept in &plan.kept {
+        let whose = kept.since.as_ref().map_or_else(String::new, |since| format!(" since {since}"));
+        let (what, stack) = (value(&kept.value), after(&kept.stack));
+        let _ =
+            writeln!(out, "kept: {} {} {what} by {}{whose}, the stack says {stack}", kept.address, kept.path, kept.by);
+    }
+    for hold in &plan.holds {
+        let _ = writeln!(out, "let go: {} {}", hold.address, hold.path);
+    }
     for (name, change) in &plan.output_changes {
         let _ = writeln!(out, "output {name}: {} -> {}", value(&change.before), after(&change.after));
     }
@@ -577,6 +586,51 @@ rows! {
         ..Row::default()
     };
 
+    what_would_be_made_under_a_name_of_the_state_is_refused: Row {
+        desired: json!({
+            "site.new": { "name": "web" },
+            "edge.b/site.main": { "name": "edge" },
+            "edge.b/site.other": { "name": "other" },
+            "site.second": { "name": "first" },
+            "site.first": { "name": "second" },
+            "site.again": { "name": "gone" },
+            "dns_record.new": { "zone": "Z1", "name": "www.example.com", "type": "A", "values": ["10.0.0.1"] },
+            "site.stays": { "name": "stays", "fixed": "new" },
+        }),
+        state: json!({
+            "site.old": { "attributes": { "name": "web" } },
+            "edge.a/site.main": { "attributes": { "name": "edge" } },
+            "edge.a/site.other": { "attributes": { "name": "other" } },
+            "site.first": { "attributes": { "name": "first" } },
+            "site.second": { "attributes": { "name": "second" } },
+            "site.gone": { "attributes": { "name": "gone" } },
+            "dns_record.old": {
+                "attributes": { "zone": "Z1", "name": "www.example.com", "type": "A", "values": ["10.0.0.1"] },
+            },
+            "site.stays": { "attributes": { "name": "stays", "fixed": "old" } },
+        }),
+        observed: json!({ "site.gone": null }),
+        ..Row::default()
+    };
+
+    a_name_that_was_made_stays: Row {
+        desired: json!({
+            "site.moved": { "name": "demo-moved", "made_name": true },
+            "site.given": { "name": "demo-given" },
+            "node.user": { "inputs": ["${site.moved.name}"] },
+            "security_group.same": { "name": "demo-same-1", "description": "a", "vpc": "vpc-1", "made_name": true },
+            "security_group.other": { "name": "demo-other-2", "description": "b", "vpc": "vpc-1", "made_name": true },
+        }),
+        state: json!({
+            "site.moved": { "attributes": { "name": "demo-old" } },
+            "site.given": { "attributes": { "name": "demo-was" } },
+            "node.user": node_on(&["site.moved"], json!({ "inputs": ["demo-old"] })),
+            "security_group.same": { "attributes": { "name": "demo-former-1", "description": "a", "vpc": "vpc-1" } },
+            "security_group.other": { "attributes": { "name": "demo-former-3", "description": "a", "vpc": "vpc-1" } },
+        }),
+        ..Row::default()
+    };
+
     drift_of_what_is_no_longer_in_the_stack: Row {
         desired: json!({}),
         state: json!({ "node.a": node(json!({ "size": 1 })), "node.b": node(json!({})) }),
@@ -608,4 +662,105 @@ rows! {
         observed: json!({ "node.b": { "inputs": ["${v}"] } }),
         ..Row::default()
     };
+
+    what_is_held_is_left_as_it_is: Row {
+        desired: web("nginx:1.27", json!(2)),
+        state: web_state(2, json!({ "containers.app.image": held("nginx:1.28"), "containers.gone.image": held("x") })),
+        ..Row::default()
+    };
+
+    what_is_held_goes_with_other_changes: Row {
+        desired: web("nginx:1.27", json!(3)),
+        state: web_state(2, json!({ "containers.app.image": held("nginx:1.28") })),
+        ..Row::default()
+    };
+
+    what_is_held_is_taken_back: Row {
+        desired: web("nginx:1.27", json!(2)),
+        state: web_state(2, json!({ "containers.app.image": held("nginx:1.28") })),
+        ask: Ask { reset: true, ..Ask::default() },
+        ..Row::default()
+    };
+
+    what_the_stack_says_is_held_no_longer: Row {
+        desired: web("nginx:1.28", json!(2)),
+        state: web_state(2, json!({ "containers.app.image": held("nginx:1.28") })),
+        ..Row::default()
+    };
+
+    nothing_is_held_of_what_is_made_anew_or_goes: Row {
+        desired: json!({}),
+        state: web_state(2, json!({ "containers.app.image": held("nginx:1.28") })),
+        ..Row::default()
+    };
+
+    a_count_that_is_scaled_is_nobody_elses: Row {
+        desired: scaled(json!({ "count": 2 })),
+        state: scaled_state(),
+        observed: json!({ "ecs_service.web": { "count": 7 } }),
+        ..Row::default()
+    };
+
+    a_count_that_is_scaled_and_that_the_stack_leaves_open: Row {
+        desired: scaled(json!({})),
+        state: scaled_state(),
+        observed: json!({ "ecs_service.web": { "count": 7 } }),
+        ..Row::default()
+    };
+}
+
+const SERVICE: &str = "arn:aws:ecs:eu-west-2:123456789012:service/main/web";
+
+fn held(value: &str) -> Value {
+    json!({ "value": value, "by": "deploy", "who": "me@here", "at": "2030-01-31T08:00:00Z" })
+}
+
+fn web(image: &str, count: Value) -> Value {
+    json!({
+        "task_definition.web": { "family": "web", "containers": { "app": { "image": image, "memory": 64 } } },
+        "ecs_service.web": {
+            "name": "web", "cluster": "main", "task_definition": "${task_definition.web.arn}", "count": count,
+        },
+    })
+}
+
+/// The same, as it was made with another image, which is held.
+fn web_state(count: u32, held: Value) -> Value {
+    let arn = "arn:aws:ecs:eu-west-2:123456789012:task-definition/web:4";
+    let containers = json!({ "app": { "image": "nginx:1.28", "memory": 64 } });
+    json!({
+        "task_definition.web": {
+            "id": "web", "attributes": { "family": "web", "containers": containers },
+            "outputs": { "arn": arn, "revision": "4", "id": "web" },
+        },
+        "ecs_service.web": {
+            "id": SERVICE, "outputs": { "arn": SERVICE, "id": SERVICE }, "depends_on": ["task_definition.web"],
+            "attributes": { "name": "web", "cluster": "main", "task_definition": arn, "count": count },
+        },
+        "held": { "task_definition.web": held },
+    })
+}
+
+/// A service that is scaled.
+fn scaled(over: Value) -> Value {
+    let mut service = json!({ "name": "web", "cluster": "main", "task_definition": "web:1" });
+    service.as_object_mut().unwrap().extend(over.as_object().unwrap().clone());
+    json!({
+        "ecs_service.web": service,
+        "scaling_target.web": { "service": "${ecs_service.web.arn}", "min": 1, "max": 9 },
+    })
+}
+
+/// The same, as it was made with two tasks.
+fn scaled_state() -> Value {
+    json!({
+        "ecs_service.web": {
+            "id": SERVICE, "outputs": { "arn": SERVICE, "id": SERVICE },
+            "attributes": { "name": "web", "cluster": "main", "task_definition": "web:1", "count": 2 },
+        },
+        "scaling_target.web": {
+            "id": "service/main/web", "outputs": { "id": "service/main/web" }, "depends_on": ["ecs_service.web"],
+            "attributes": { "service": SERVICE, "min": 1, "max": 9 },
+        },
+    })
 }

@@ -48,6 +48,7 @@ async fn every_kind_is_found_again() {
     let call = cloud.aws().ssm.put_parameter().name(&parameter).value("ami-12c6146b");
     call.r#type(ParameterType::String).send().await.expect("the parameter is put");
     let project = Project::new(Emulator::Together, &EVERYTHING.replace("PARAMETER", &parameter));
+    std::fs::write(project.path("login.txt"), "correct horse").expect("the secret is written");
     project.succeeds(&["apply", "--yes"]);
     project.plan_is_empty("the first apply");
     let registry = Registry::new();

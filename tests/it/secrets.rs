@@ -21,6 +21,11 @@ name        = "/{u}/password"
 secret      = "${vars.password}"
 description = "Of the database"
 
+[secret.login]
+name          = "{u}/login"
+value         = "${vars.password}"
+recovery_days = 0
+
 [parameter.host]
 name  = "/{u}/host"
 value = "db.internal"
@@ -90,6 +95,13 @@ async fn in_the_cloud(project: &Project, name: &str) -> (String, Option<Paramete
     (found.value.expect("a value"), found.r#type)
 }
 
+/// What Secrets Manager keeps.
+async fn in_secrets_manager(project: &Project) -> String {
+    let cloud = Emulator::Moto.cloud().await;
+    let call = cloud.aws().secrets.get_secret_value().secret_id(format!("{}/login", project.name));
+    call.send().await.expect("it is there").secret_string.expect("a value")
+}
+
 #[tokio::test]
 async fn a_secret_reaches_the_cloud_and_is_left_nowhere() {
     let project = Project::new(Emulator::Moto, STACK);
@@ -100,6 +112,7 @@ async fn a_secret_reaches_the_cloud_and_is_left_nowhere() {
     succeeds(&project, Some(FIRST), &["show", "--plan", "saved.plan", "--json"]);
     succeeds(&project, Some(FIRST), &["apply", "--yes", "--plan", "saved.plan"]);
     assert_eq!(in_the_cloud(&project, "password").await, (FIRST.to_owned(), Some(ParameterType::SecureString)));
+    assert_eq!(in_secrets_manager(&project).await, FIRST);
     let same = run(&project, Some(FIRST), &["plan", "--detailed-exitcode"]);
     assert_eq!(same.status.code(), Some(0), "{}", text(&same.stdout));
     // Who does not send it need not have it.
@@ -111,6 +124,7 @@ async fn a_secret_reaches_the_cloud_and_is_left_nowhere() {
     assert!(text(&other.stdout).contains("(secret) → (secret)  another value"), "{}", text(&other.stdout));
     succeeds(&project, Some(SECOND), &["apply", "--yes", "--json"]);
     assert_eq!(in_the_cloud(&project, "password").await.0, SECOND);
+    assert_eq!(in_secrets_manager(&project).await, SECOND);
 
     for verb in ["show", "drift", "state list", "output", "graph", "validate"] {
         succeeds(&project, Some(SECOND), &[verb]);

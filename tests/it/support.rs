@@ -125,7 +125,7 @@ async fn settled(cloud: &AwsCloud, kind: &str, known: &Known, phase: Phase) -> A
     for _ in 0..50 {
         match cloud.poll(kind, known, phase).await.unwrap_or_else(|e| panic!("{kind} {phase:?}: {e}")) {
             Progress::Done(outputs) => return outputs,
-            Progress::Pending(_) => tokio::task::yield_now().await,
+            Progress::Pending(_) | Progress::Telling(..) => tokio::task::yield_now().await,
         }
     }
     panic!("{kind} never settles after {phase:?}");

@@ -37,6 +37,12 @@ impl Run<'_> {
                 self.done(step);
             }
             Answer::Polled(Ok(Progress::Done(outputs))) => self.settled(step, outputs),
+            Answer::Polled(Ok(Progress::Telling(what, news))) => {
+                let address = &self.action(step).address;
+                news.into_iter().for_each(|line| (self.emit)(Event::News { address: address.clone(), line }));
+                // The step is not under way any more.
+                self.answered(step, Answer::Polled(Ok(Progress::Pending(what))));
+            }
             Answer::Polled(Ok(Progress::Pending(what))) => {
                 let address = self.action(step).address.clone();
                 if self.is_out_of_patience(step, self.options.settle_patience) {
@@ -205,8 +211,10 @@ impl Run<'_> {
             self.keep(action, known.attributes.clone(), &known.outputs, &known.id, false);
         }
         self.release(step, Need::Existence);
-        let next = if self.steps_state[step].update.is_some() { Stage::Update } else { Stage::Poll(Phase::Created) };
-        self.next_stage(step, next);
+        match self.steps_state[step].update.is_some() {
+            true => self.next_stage(step, Stage::Update),
+            false => self.poll(step, Phase::Created),
+        }
     }
 
     fn updated(&mut self, step: usize) {
@@ -225,6 +233,10 @@ impl Run<'_> {
     }
 
     fn poll(&mut self, step: usize, phase: Phase) {
+        let goes_on = self.cloud.spec(&self.action(step).kind).is_some_and(|spec| spec.goes_on_by_itself);
+        if !self.options.wait && goes_on && phase != Phase::Deleted {
+            return self.settled(step, Attributes::new());
+        }
         self.next_stage(step, Stage::Poll(phase));
     }
 
@@ -415,8 +427,9 @@ impl Run<'_> {
                 })
                 .collect();
             if self.plan.mode == Mode::Apply || self.ledger.state().resources.is_empty() {
-                if self.ledger.state().outputs != outputs {
-                    self.ledger.note(Record::Outputs { outputs: outputs.clone() });
+                let (state, of) = (self.ledger.state(), &self.plan.outputs_of);
+                if state.outputs != outputs || state.outputs_of != *of {
+                    self.ledger.note(Record::Outputs { outputs: outputs.clone(), of: of.clone() });
                 }
                 self.report.outputs = outputs;
             }

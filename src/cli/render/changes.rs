@@ -1,5 +1,6 @@
 //! The attributes of one resource, as a plan shows them: short ones in columns, long ones line by line.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde_json::Value;
@@ -7,6 +8,7 @@ use similar::{ChangeTag, TextDiff};
 
 use super::{style, value};
 use crate::cloud::ADDRESS_TAG;
+use crate::graph::template::is_unknown;
 use crate::plan::{After, Change, Verb};
 use crate::secret::Mark;
 
@@ -38,7 +40,7 @@ struct Row {
 pub fn changes(changes: &[Change], verb: Verb, indent: &str, text: &mut String) {
     let mut rows = match verb {
         Verb::Create => created(changes),
-        _ => changes.iter().map(|change| row(change, verb)).collect(),
+        _ => changes.iter().flat_map(parts).map(|change| row(&change, verb)).collect(),
     };
     let column = |rows: &[Row], limit: usize, of: &dyn Fn(&Row) -> usize| {
         rows.iter().filter(|row| !row.broken).map(of).filter(|width| *width <= limit).max().unwrap_or(0)
@@ -70,6 +72,27 @@ impl Row {
             None => format!("{name:names$}  {after}"),
         }
     }
+}
+
+/// A change of a table within a table as the changes of what differs in it: `containers.app.image`.
+fn parts(change: &Change) -> Vec<Change> {
+    let (Value::Object(before), Value::Object(after)) = (&change.before, literal(&change.after)) else {
+        return vec![change.clone()];
+    };
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let differ = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
+    let own = differ.flat_map(|name| {
+        let value = after.get(name).cloned().unwrap_or_default();
+        let after = match &change.after {
+            After::Unknown { unknown_until, .. } if is_unknown(&value) => {
+                After::Unknown { unknown_until: unknown_until.clone(), template: value }
+            }
+            _ => After::Known { value },
+        };
+        let before = before.get(name).cloned().unwrap_or_default();
+        parts(&Change { path: format!("{}.{name}", change.path), before, after, ..change.clone() })
+    });
+    own.collect()
 }
 
 fn row(change: &Change, verb: Verb) -> Row {

@@ -39,10 +39,17 @@ pub fn plan(plan: &Plan) -> Value {
         "summary": plan.summary,
         "actions": actions,
         "drift": plan.drift,
+        "kept": plan.kept,
+        "holds": plan.holds,
         "outputs": plan.output_changes,
     });
     without_digests(&mut told);
     told
+}
+
+/// A list under its name, with the version of its form.
+pub fn versioned<T: serde::Serialize>(name: &str, value: &T) -> Value {
+    json!({ "format_version": FORMAT_VERSION, name: value })
 }
 
 /// What a recovery found: what `recover --json` prints.
@@ -84,6 +91,7 @@ pub fn event(event: &Event) -> Value {
     match event {
         Event::Started { address, step } => json!({ "event": "started", "address": address, "step": step }),
         Event::Waiting { address, what } => json!({ "event": "waiting", "address": address, "for": what }),
+        Event::News { address, line } => json!({ "event": "news", "address": address, "message": line }),
         Event::Done { address, step, id, elapsed } => json!({
             "event": "done", "address": address, "step": step, "id": id, "seconds": elapsed.as_secs_f64(),
         }),

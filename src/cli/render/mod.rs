@@ -7,6 +7,7 @@ pub mod plan;
 pub mod recovered;
 pub mod rehearsal;
 pub mod style;
+pub mod table;
 mod value;
 
 use std::fmt::Write as _;
@@ -55,7 +56,9 @@ pub fn report(report: &Report) -> String {
     for (address, step, error) in &report.failed {
         let (doing, _) = step_words(*step);
         let _ = writeln!(text, "\n{}: {doing} {}", style::bad("error"), style::strong(address.as_str()));
-        let _ = writeln!(text, "  {error}");
+        for (index, line) in error.to_string().lines().enumerate() {
+            let _ = writeln!(text, "{}{line}", if index == 0 { "  " } else { "    " });
+        }
         let _ = writeln!(text, "  {}: {}", style::hint("help"), error.remedy());
     }
     if !report.skipped.is_empty() {

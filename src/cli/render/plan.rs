@@ -12,24 +12,50 @@ use crate::plan::{Action, After, Drift, Mode, Plan, Summary, Verb};
 pub fn plan(plan: &Plan) -> String {
     let mut text = drift(&plan.drift);
     resources(plan, &mut text);
+    kept(plan, &mut text);
     outputs(plan, &mut text);
     if plan.actions.iter().any(|a| a.changes.iter().any(|c| matches!(c.after, After::Unknown { .. }))) {
         let legend = "‹kind.name.attribute› is known once that resource is applied";
         let _ = writeln!(text, "{}", style::faint(legend));
     }
     text.push_str(&summary(plan));
+    text.push_str(&legend(plan));
     text
+}
+
+/// What the marks mean that stand before the addresses.
+fn legend(plan: &Plan) -> String {
+    const MARKS: [(&str, &str); 7] = [
+        ("+", "create"),
+        ("~", "change in place"),
+        ("+/-", "make anew, then delete the old one"),
+        ("-/+", "delete, then make anew"),
+        ("-", "delete"),
+        (".", "forget"),
+        ("!", "changed outside of this tool"),
+    ];
+    let used: Vec<&str> = plan.changing().map(|action| sign(action).0).chain(plan.drift.iter().map(|_| "!")).collect();
+    let told: Vec<String> = MARKS
+        .iter()
+        .filter(|(mark, _)| used.contains(mark))
+        .map(|(mark, meaning)| format!("{mark} {meaning}"))
+        .collect();
+    match told.is_empty() {
+        true => String::new(),
+        false => format!("{}\n", style::faint(&told.join("   "))),
+    }
 }
 
 /// The last line: how many of each.
 pub fn summary(plan: &Plan) -> String {
-    let Summary { create, update, replace, delete, forget, no_change, .. } = plan.summary;
+    let Summary { create, update, replace, delete, forget, no_change, read, .. } = plan.summary;
+    let only_read = if read == 0 { String::new() } else { format!(", {read} only read") };
     if !plan.has_changes() && plan.mode == Mode::Destroy {
         return format!("{}: nothing of this stack exists.\n", style::good("Nothing to delete"));
     }
     if !plan.has_changes() {
         return format!(
-            "{} ({}).\n",
+            "{} ({}{only_read}).\n",
             style::good("No changes"),
             plural(no_change, "resource is as it should be", "resources are as they should be")
         );
@@ -47,7 +73,11 @@ pub fn summary(plan: &Plan) -> String {
         .map(|(count, what, style)| style::paint(*style, &format!("{count} {what}")))
         .collect();
     let told = if told.is_empty() { "only outputs change".to_owned() } else { told.join(", ") };
-    let rest = if no_change == 0 { String::new() } else { format!("; {no_change} as they should be") };
+    let rest = match (no_change, read) {
+        (0, 0) => String::new(),
+        (0, read) => format!("; {read} only read"),
+        (no_change, _) => format!("; {no_change} as they should be{only_read}"),
+    };
     format!("{}: {told}{rest}.\n", style::strong("Plan"))
 }
 
@@ -142,6 +172,31 @@ fn tail(plan: &Plan, action: &Action) -> String {
     };
     let reason = Some(action.reason.as_str()).filter(|_| !usual);
     id.into_iter().chain(reason).collect::<Vec<_>>().join(" · ")
+}
+
+/// What is not as the stack says, and stays so: held by a verb, or left to something else. What is held from now on, and
+/// no longer.
+fn kept(plan: &Plan, text: &mut String) {
+    for kept in &plan.kept {
+        let whose = match (&kept.since, &kept.who) {
+            (Some(since), Some(who)) => format!("held by {} since {since} ({who})", kept.by),
+            _ => format!("left to {}", kept.by),
+        };
+        let stack = match &kept.stack {
+            After::Known { value: Value::Null } => "the stack leaves it open".to_owned(),
+            stack => format!("the stack says {}", value::after(stack)),
+        };
+        let help = if kept.since.is_some() { "; --reset takes it back" } else { "" };
+        let what = format!("{} {}", kept.path, value::inline(&kept.value));
+        let _ = writeln!(text, "= {}  {what}, {whose}; {stack}{help}", kept.address);
+    }
+    for hold in &plan.holds {
+        let what = if hold.held.is_some() { "held from now on" } else { "held no longer" };
+        let _ = writeln!(text, "{}", style::faint(&format!("= {}  {} is {what}", hold.address, hold.path)));
+    }
+    if !plan.kept.is_empty() || !plan.holds.is_empty() {
+        text.push('\n');
+    }
 }
 
 fn outputs(plan: &Plan, text: &mut String) {

@@ -4,8 +4,7 @@ use serde_json::{Value, json};
 
 use super::Capacity;
 use crate::constructs::Input;
-use crate::constructs::below::{named, reference};
-use crate::graph::{Reference, template};
+use crate::constructs::below::{cluster_arn, condition_operator, named, reference};
 
 /// The first-boot script: the agent's settings, then the user's own script.
 ///
@@ -44,7 +43,7 @@ pub fn user_data(capacity: &Capacity, cluster: &str, spot: bool) -> String {
 pub fn policy(capacity: &Capacity, cluster: &str, input: &Input<'_>) -> String {
     let scope = input.scope;
     let (partition, region) = (&scope.partition, &scope.region);
-    let arn = cluster_arn(cluster, partition, region);
+    let arn = cluster_arn(cluster, scope);
     // The account stands as a wildcard, being unknown offline; the cluster's ARN in the condition holds it.
     let instances = format!("arn:{partition}:ecs:{region}:*:container-instance/{cluster}/*");
     let this_cluster = json!({ condition_operator(&arn): { "ecs:cluster": arn } });
@@ -111,28 +110,4 @@ pub fn policy(capacity: &Capacity, cluster: &str, input: &Input<'_>) -> String {
     }
     let document: Value = json!({ "Version": "2012-10-17", "Statement": statements });
     document.to_string()
-}
-
-/// The ARN of a managed policy: of the stack, or AWS's own by its name.
-pub fn managed_policy(input: &Input<'_>, name: &str) -> String {
-    let known = named(input, "policy", "arn", name);
-    if known != name || name.starts_with("arn:") || name.contains("${") {
-        return known;
-    }
-    format!("arn:{}:iam::aws:policy/{name}", input.scope.partition)
-}
-
-/// The ARN of the cluster: an output of a declared one, else made of the name.
-fn cluster_arn(cluster: &str, partition: &str, region: &str) -> String {
-    match template::references(cluster).as_slice() {
-        [Reference { target, attribute }] if attribute == "name" && target.starts_with("cluster.") => {
-            format!("${{{target}.arn}}")
-        }
-        _ => format!("arn:{partition}:ecs:{region}:*:cluster/{cluster}"),
-    }
-}
-
-/// The operator that an ARN with or without wildcard takes in a condition.
-fn condition_operator(arn: &str) -> &'static str {
-    if arn.contains('*') { "ArnLike" } else { "ArnEquals" }
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::providers::own_cluster;
 use super::{Architecture, Capacity, Refresh, Spot, SpotSettings};
+use crate::constructs::Input;
 use crate::constructs::below::{is_unknown, named};
-use crate::constructs::network::NetworkConstruct;
-use crate::constructs::{Construct, Expansion, Input};
+use crate::constructs::place::{Place, Wanted, place};
+use crate::constructs::providers::own_cluster;
 use crate::graph::{Address, Attributes, Problem};
+use crate::kinds::instance_type;
 
 /// The smallest root volume that Amazon's ECS-optimized images of Amazon Linux 2023 start from, in GiB.
 const IMAGE_GIB: u32 = 30;
@@ -38,7 +39,15 @@ impl Chosen {
     /// Everything that is wrong with them.
     pub fn of(capacity: &Capacity, input: &Input<'_>) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
-        let (vpc, subnets, ways) = place(capacity, input, &mut problems);
+        let wanted = Wanted {
+            who: "instances",
+            block: "capacity",
+            network: capacity.network.as_deref(),
+            tier: &capacity.tier,
+            vpc: capacity.vpc.as_deref(),
+            subnets: capacity.subnets.as_deref(),
+        };
+        let Place { vpc, subnets, ways } = place(&wanted, input, &mut problems);
         let instance_types = instance_types(capacity, &mut problems);
         let architecture = architecture(capacity, &instance_types, &mut problems);
         let spot = match &capacity.spot {
@@ -57,99 +66,6 @@ impl Chosen {
             Err(problems)
         }
     }
-}
-
-/// Where the instances stand.
-fn place(capacity: &Capacity, input: &Input<'_>, problems: &mut Vec<Problem>) -> (String, Vec<String>, Vec<Address>) {
-    let own = capacity.subnets.as_ref().map(|ids| ids.iter().map(|id| named(input, "subnet", "id", id)).collect());
-    let none = || (String::new(), Vec::new(), Vec::new());
-    if own.as_ref().is_some_and(Vec::is_empty) {
-        problems.push(Problem::at("subnets", "instances need a subnet at least").help("name one, or remove `subnets`"));
-    }
-    if let Some(vpc) = &capacity.vpc {
-        if capacity.network.is_some() {
-            problems.push(
-                Problem::at("vpc", "`network` and `vpc` both say where the instances stand").help("remove one of them"),
-            );
-        }
-        let Some(subnets) = own else {
-            problems
-                .push(Problem::at("vpc", "with `vpc`, the subnets must be given too").help("add `subnets = [\"…\"]`"));
-            return none();
-        };
-        return (named(input, "vpc", "id", vpc), subnets, Vec::new());
-    }
-    let networks: Vec<&Address> =
-        input.declared.iter().filter(|one| one.kind() == "network" && one.construct().is_none()).collect();
-    let names = networks.iter().map(|one| format!("\"{}\"", one.name())).collect::<Vec<_>>().join(", ");
-    let network = match (&capacity.network, networks.as_slice()) {
-        (Some(name), all) => all.iter().find(|one| one.name() == name).copied().ok_or_else(|| {
-            let help = if all.is_empty() { "declare [network.main]".to_owned() } else { format!("there is {names}") };
-            Problem::at("network", format!("the stack has no network `{name}`")).help(help)
-        }),
-        (None, [only]) => Ok(*only),
-        (None, []) => Err(Problem::at("", "the instances need a network to stand in")
-            .help("declare [network.main], or give `vpc` and `subnets`")),
-        (None, _) => Err(Problem::at("", "the stack has several networks, and the capacity names none")
-            .help(format!("add `network`, one of {names}"))),
-    };
-    let network = match network {
-        Ok(network) => network,
-        Err(problem) => {
-            problems.push(problem);
-            return none();
-        }
-    };
-    let vpc = format!("${{{network}.vpc_id}}");
-    let export = format!("{}_subnet_ids", capacity.tier);
-    let mut ways = Vec::new();
-    // A network that does not expand has told its own problems.
-    if let Some(expansion) = expanded(network, input) {
-        if own.is_none() && !expansion.exports.get(&export).is_some_and(has_some) {
-            let tiers: Vec<String> = expansion
-                .exports
-                .iter()
-                .filter(|(_, value)| has_some(value))
-                .filter_map(|(name, _)| Some(format!("\"{}\"", name.strip_suffix("_subnet_ids")?)))
-                .collect();
-            let path = if input.attributes.contains_key("tier") { "tier" } else { "" };
-            let help = if tiers.is_empty() {
-                format!("add subnets to {network}")
-            } else {
-                format!("set `tier` to one of {}", tiers.join(", "))
-            };
-            problems
-                .push(Problem::at(path, format!("{network} has no subnets in a tier `{}`", capacity.tier)).help(help));
-        }
-        ways.extend(ways_out(&expansion, own.is_none().then_some(capacity.tier.as_str())));
-    }
-    (vpc, own.unwrap_or_else(|| vec![format!("${{{network}.{export}}}")]), ways)
-}
-
-fn has_some(value: &Value) -> bool {
-    value.as_array().is_some_and(|ids| !ids.is_empty())
-}
-
-fn expanded(network: &Address, input: &Input<'_>) -> Option<Expansion> {
-    let attributes = input.blocks.get(network)?;
-    NetworkConstruct.expand(&Input { address: network, attributes, ..*input }).ok()
-}
-
-/// The route tables of a tier, or of all, and the endpoints of its network.
-fn ways_out(network: &Expansion, tier: Option<&str>) -> Vec<Address> {
-    let of_tier = |name: &str| {
-        tier.is_none_or(|tier| name == tier || name.strip_prefix(tier).is_some_and(|rest| rest.starts_with('.')))
-    };
-    network
-        .resources
-        .iter()
-        .map(|resource| &resource.address)
-        .filter(|one| match one.kind() {
-            "route_table" => of_tier(one.name()),
-            kind => kind == "vpc_endpoint",
-        })
-        .cloned()
-        .collect()
 }
 
 fn instance_types(capacity: &Capacity, problems: &mut Vec<Problem>) -> Vec<String> {
@@ -171,18 +87,11 @@ fn instance_types(capacity: &Capacity, problems: &mut Vec<Problem>) -> Vec<Strin
         }
     };
     for (at, one) in all.iter().enumerate() {
-        let well_formed = one.split_once('.').is_some_and(|(family, size)| {
-            !size.is_empty() && family.contains(|c: char| c.is_ascii_digit()) && !family.contains(char::is_whitespace)
-        });
-        if !well_formed && !is_unknown(one) {
-            let path = if capacity.instance_type.is_some() {
-                "instance_type".to_owned()
-            } else {
-                format!("instance_types.{at}")
-            };
-            problems
-                .push(Problem::at(&path, format!("`{one}` is no instance type")).help("it looks like \"t3.small\""));
-        }
+        let path = match capacity.instance_type {
+            Some(_) => "instance_type".to_owned(),
+            None => format!("instance_types.{at}"),
+        };
+        problems.extend(instance_type::problem(&path, one));
     }
     all
 }

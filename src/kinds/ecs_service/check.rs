@@ -33,6 +33,15 @@ pub fn check(attributes: &Attributes) -> Vec<Problem> {
             problems.push(Problem::at("count", message).help("leave `count` out"));
         }
     }
+    if let Some(least) = service.min_count {
+        if service.count.is_some() || daemon {
+            let message = "how many tasks there are is said already";
+            problems.push(Problem::at("min_count", message).help("leave it out, or leave `count` to a scaling target"));
+        }
+        if least < 0 {
+            problems.push(Problem::at("min_count", format!("{least} tasks")).help("0 starts with none"));
+        }
+    }
     if service.launch_type.is_some() && !service.capacity.is_empty() {
         let message = "`launch_type` and `capacity` say both what tasks run on";
         problems.push(Problem::at("launch_type", message).help("leave one of them"));

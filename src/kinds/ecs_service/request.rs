@@ -33,7 +33,7 @@ pub fn create(aws: &Aws, service: &EcsService, token: &str) -> Result<CreateServ
         .cluster(&service.cluster)
         .service_name(&service.name)
         .task_definition(&service.task_definition)
-        .set_desired_count((!daemon).then(|| service.count.unwrap_or(1)))
+        .set_desired_count((!daemon).then(|| service.count.or(service.min_count).unwrap_or(1)))
         .scheduling_strategy(if daemon { SchedulingStrategy::Daemon } else { SchedulingStrategy::Replica })
         .set_launch_type(service.launch_type.map(launch_type))
         .set_capacity_provider_strategy(some(parts.capacity))
@@ -52,15 +52,22 @@ pub fn create(aws: &Aws, service: &EcsService, token: &str) -> Result<CreateServ
         .enable_ecs_managed_tags(service.managed_tags))
 }
 
-/// The call that changes what differs; `None` where only tags do. An empty list takes back what was set
-/// ("UpdateService").
+/// The call that changes what differs, and raises the count to `raised`; `None` where only tags differ. An empty list takes
+/// back what was set ("UpdateService").
 pub fn update(
     aws: &Aws,
     service: &EcsService,
     request: &UpdateRequest,
+    raised: Option<i32>,
 ) -> Result<Option<UpdateServiceFluentBuilder>, CloudError> {
     // A count that the stack says no more is left to whom it is left to.
-    if request.changed.iter().all(|name| name == "tags" || (name == "count" && service.count.is_none())) {
+    let is_silent = |name: &str| match name {
+        "tags" => true,
+        "count" => service.count.is_none(),
+        "min_count" => raised.is_none(),
+        _ => false,
+    };
+    if request.changed.iter().all(|name| is_silent(name)) {
         return Ok(None);
     }
     let parts = Parts::of(service).map_err(|error| CloudError::unexpected("ecs:UpdateService", error.to_string()))?;
@@ -77,7 +84,7 @@ pub fn update(
             .cluster(cluster_of(&request.id))
             .service(&request.id)
             .set_task_definition(changed("task_definition").then(|| service.task_definition.clone()))
-            .set_desired_count(service.count.filter(|_| changed("count")))
+            .set_desired_count(service.count.filter(|_| changed("count")).or(raised))
             .set_capacity_provider_strategy(changed("capacity").then_some(parts.capacity))
             .set_platform_version(
                 changed("platform_version").then(|| service.platform_version.clone().unwrap_or("LATEST".into())),

@@ -1,5 +1,6 @@
 use cofferdam::cloud::Known;
 use cofferdam::kinds::AwsCloud;
+use cofferdam::secret::Secrets;
 use serde_json::json;
 
 use crate::support::{Emulator, life, make, remove, unique};
@@ -144,6 +145,37 @@ async fn topic(emulator: Emulator) {
     life(&cloud, "topic", fifo, &[]).await;
 }
 
+async fn secret(emulator: Emulator) {
+    let mut cloud = emulator.cloud().await;
+    let mut secrets = Secrets::default();
+    secrets.declare("one", Some("correct horse".to_owned()));
+    secrets.declare("other", Some("battery staple".to_owned()));
+    cloud.keep(std::sync::Arc::new(secrets));
+    let name = unique("web/login");
+    let attributes = json!({ "name": name, "value": "(secret one)", "recovery_days": 0 });
+    let mut changes = vec![
+        json!({ "value": "(secret other)" }),
+        json!({ "description": "Of the database" }),
+        json!({ "tags": { "Team": "platform" } }),
+    ];
+    if emulator == Emulator::Ministack {
+        // moto never takes a description back.
+        changes.push(json!({ "description": null }));
+    }
+    life(&cloud, "secret", attributes, &changes).await;
+
+    // One that was deleted and can be had back is had back, with the value that is wanted now.
+    let kept = json!({ "name": unique("web/kept"), "value": "(secret one)" });
+    let made = make(&cloud, "secret", kept.clone()).await;
+    remove(&cloud, "secret", &made).await;
+    let mut again = kept;
+    again["value"] = json!("(secret other)");
+    let made = make(&cloud, "secret", again).await;
+    let value = cloud.aws().secrets.get_secret_value().secret_id(&made.id).send().await.expect("it is there");
+    assert_eq!(value.secret_string(), Some("battery staple"));
+    remove(&cloud, "secret", &made).await;
+}
+
 async fn file_system(emulator: Emulator) {
     let cloud = emulator.cloud().await;
     let mut changes = vec![json!({ "tags": { "Team": "platform" } })];
@@ -173,4 +205,4 @@ async fn file_system(emulator: Emulator) {
     remove(&cloud, "file_system", &system).await;
 }
 
-crate::on_each_emulator!(alarm, dashboard, discovery_service, file_system, namespace, schedule, topic);
+crate::on_each_emulator!(alarm, dashboard, discovery_service, file_system, namespace, schedule, secret, topic);

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::{Step, many, one, tell};
+use super::{Project, Step, go_on, many, one, tell};
 use crate::support::Emulator;
 
 /// A service that is scaled. ministack has no Application Auto Scaling, and moto alone no service that runs.
@@ -113,6 +113,35 @@ role = "scheduler"
     tell(emulator, stack, steps).await;
 }
 
+async fn secret(emulator: Emulator) {
+    let stack = r#"
+[vars]
+login = { secret = true, file = "login.txt" }
+
+[secret.login]
+value = "${vars.login}"
+recovery_days = 0
+# more
+"#;
+    let project = Project::new(emulator, stack);
+    std::fs::write(project.path("login.txt"), "correct horse").expect("written");
+    project.succeeds(&["apply", "--yes"]);
+    project.plan_is_empty("the first apply");
+    std::fs::write(project.path("login.txt"), "battery staple").expect("written");
+    assert_eq!(project.planned(&[]), ["update secret.login".to_owned()].into());
+    project.succeeds(&["apply", "--yes"]);
+    project.plan_is_empty("another value");
+    let steps = vec![
+        one("# more", "description = \"Of the database\"\n# more", "update", "secret.login.description"),
+        one("# more", "tags = { Team = \"a\" }\n# more", "update", "secret.login.tags.Team"),
+        Step::Drift("secret.login", "description", json!("Of somebody")),
+        Step::Drift("secret.login", "tags", json!({ "Team": "somebody" })),
+        Step::Gone(&["secret.login"]),
+        one("# more", "name = \"{u}-other\"", "replace", "secret.login.name"),
+    ];
+    go_on(project, stack, steps).await;
+}
+
 async fn topic(emulator: Emulator) {
     let stack = r#"
 [topic.alarms]
@@ -213,4 +242,4 @@ body = { widgets = [{ type = "text", x = 0, y = 0, width = 6, height = 3, proper
     tell(emulator, stack, steps).await;
 }
 
-crate::on_each_emulator!(discovery, file_system, schedule, topic, watching);
+crate::on_each_emulator!(discovery, file_system, schedule, secret, topic, watching);

@@ -9,10 +9,13 @@ mod around;
 mod balancing;
 mod compute;
 mod constructs;
+mod day_after;
+mod deployments;
 mod dns;
 mod ec2;
 mod identity;
 mod network;
+mod services;
 mod workflow;
 mod workloads;
 
@@ -345,10 +348,11 @@ fn action_of<'a>(plan: &'a Value, address: &str) -> Option<&'a Value> {
     plan["actions"].as_array()?.iter().find(|one| one["address"] == address)
 }
 
-/// `kind.name.attribute` as `kind.name` and `attribute`, which may be missing.
+/// `kind.name.attribute` as `kind.name` and `attribute`, which may be missing; what comes before a slash is of the address.
 fn split(attribute: &str) -> (&str, &str) {
-    match attribute.match_indices('.').nth(1) {
-        Some((at, _)) => (&attribute[..at], &attribute[at + 1..]),
+    let own = attribute.find('/').map_or(0, |slash| slash + 1);
+    match attribute[own..].match_indices('.').nth(1) {
+        Some((at, _)) => (&attribute[..own + at], &attribute[own + at + 1..]),
         None => (attribute, ""),
     }
 }

@@ -1,0 +1,66 @@
+//! `events`: what ECS says happened to a stack's services.
+
+use serde_json::json;
+
+use super::failure::Outcome;
+use super::options::StackOptions;
+use super::render::{json, table};
+use super::service::{done, look};
+use super::status::chosen;
+use crate::services;
+
+/// Lists what ECS says happened to services, the newest last
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  cofferdam events shop
+  cofferdam events shop web --cloud aws --last 5
+
+ECS keeps the last hundred of each service.")]
+pub struct Args {
+    #[command(flatten)]
+    stack: StackOptions,
+
+    /// The service: its address, the block that it stands below, or its name; without it every service
+    service: Option<String>,
+
+    /// At most so many of each service
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    last: usize,
+
+    /// Print JSON (documented in docs/json.md)
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb.
+pub async fn run(args: &Args) -> Outcome {
+    let (session, state) = look(&args.stack).await?;
+    let services = chosen(&state, args.service.as_deref())?;
+    let is_one = services.len() == 1;
+    let mut all = Vec::new();
+    for service in services {
+        let status = services::status(session.cloud.aws(), &service).await?;
+        all.extend(status.events.into_iter().take(args.last).map(|event| (service.address.clone(), event)));
+    }
+    // ECS gives the newest first; of one moment, in that order.
+    all.reverse();
+    all.sort_by(|(_, one), (_, other)| one.at.cmp(&other.at));
+    if args.json {
+        let told: Vec<_> = all
+            .iter()
+            .map(|(address, event)| json!({ "address": address, "at": event.at, "message": event.message, "id": event.id }))
+            .collect();
+        outln!("{:#}", json::versioned("events", &told));
+        return done();
+    }
+    let rows: Vec<Vec<String>> = all
+        .into_iter()
+        .map(|(address, event)| {
+            let service = if is_one { String::new() } else { address.to_string() };
+            vec![event.at.unwrap_or_default(), service, event.message]
+        })
+        .collect();
+    out!("{}", table::table(&["AT", "SERVICE", "EVENT"], &rows));
+    done()
+}

@@ -1,0 +1,280 @@
+//! Who decides what an attribute is, where it is not the stack: a verb that holds a value, or a resource that has it.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Action, After, Inputs, Seen, diff};
+use crate::graph::{Address, Attributes, Graph, GraphError, KindSpec, Resource, template};
+use crate::state::{Entry, HeldValue, Holds, State};
+
+/// What decides besides the stack.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Given<'a> {
+    /// Values laid over what the stack says.
+    pub values: &'a [GivenValue],
+    /// Whether the state lets go of what it holds.
+    pub reset: bool,
+    /// Whether the targets are taken alone: without what they depend on, and nothing of them changes but what is given.
+    pub alone: bool,
+}
+
+/// A value that a verb puts in place of what the stack says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GivenValue {
+    /// The resource.
+    pub address: Address,
+    /// The way into its attributes: `containers.app.image`.
+    pub path: String,
+    /// The value (literal); nothing: what was held there is held no longer.
+    pub value: Option<Value>,
+    /// Whether it is held from now on, and as whose.
+    pub held: Option<HeldValue>,
+}
+
+/// A value that the state holds from now on, or no longer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Hold {
+    /// The resource.
+    pub address: Address,
+    /// The way into its attributes.
+    pub path: String,
+    /// What is held; nothing: it is what the stack says again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<HeldValue>,
+}
+
+/// A value that is not what the stack says, and that the plan leaves as it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The resource.
+    pub address: Address,
+    /// The way into its attributes.
+    pub path: String,
+    /// What it is.
+    pub value: Value,
+    /// What the stack says; `null` where it says nothing.
+    pub stack: After,
+    /// Whose it is: a verb, or the address of the resource that has it.
+    pub by: String,
+    /// Of a verb: who ran it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
+    /// Of a verb: when, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+}
+
+/// The stack with everything laid over it that others decide.
+#[derive(Default)]
+pub(super) struct LaidOver {
+    pub graph: Graph,
+    pub kept: Vec<Kept>,
+    pub holds: Vec<Hold>,
+}
+
+/// Lays over the stack what is held, given, or left to something else; nothing where the stack decides all.
+pub(super) fn laid_over(inputs: &Inputs<'_>) -> Option<LaidOver> {
+    let none = Holds::new();
+    let held = inputs.state.map_or(&none, |state| &state.held);
+    let owners = if inputs.given.alone { BTreeMap::new() } else { owners(inputs) };
+    if held.is_empty() && owners.is_empty() && inputs.given.values.is_empty() {
+        return None;
+    }
+    let mut out = LaidOver::default();
+    let is_given = |address: &Address, path: &str| {
+        inputs.given.values.iter().any(|given| given.address == *address && given.path == path)
+    };
+    for (address, path, held) in each(held).filter(|(address, path, _)| !is_given(address, path)) {
+        if inputs.given.alone {
+            continue;
+        }
+        let exists = inputs.state.is_some_and(|state| state.resources.contains_key(address));
+        let resource = inputs.graph.get(address).filter(|_| exists && !inputs.given.reset);
+        let is_left = owners.contains_key(&(address.clone(), path.to_owned()));
+        let said = resource.and_then(|resource| at_path(&resource.attributes, path));
+        let fits = resource.is_some_and(|resource| has_place(&resource.attributes, path));
+        // Once the stack says the same, nothing is left to be held.
+        if !fits || is_left || said.is_some_and(|said| diff::same(said, &held.value)) {
+            out.holds.push(Hold { address: address.clone(), path: path.to_owned(), held: None });
+        } else {
+            out.kept.push(Kept {
+                address: address.clone(),
+                path: path.to_owned(),
+                value: held.value.clone(),
+                stack: diff::after(said),
+                by: held.by.clone(),
+                who: Some(held.who.clone()),
+                since: Some(held.at.clone()),
+            });
+        }
+    }
+    for given in inputs.given.values {
+        let hold = Hold { address: given.address.clone(), path: given.path.clone(), held: given.held.clone() };
+        let known = held.get(&given.address).and_then(|of_resource| of_resource.get(&given.path));
+        if hold.held.is_some() || known.is_some() {
+            out.holds.push(hold);
+        }
+    }
+    for ((address, path), owner) in &owners {
+        let Some(resource) = inputs.graph.get(address).filter(|_| !is_given(address, path)) else { continue };
+        let said = resource.attributes.get(path);
+        let Some(now) = now(inputs, address, path) else { continue };
+        if said.is_some_and(|said| !diff::same(said, &now)) {
+            out.kept.push(Kept {
+                address: address.clone(),
+                path: path.clone(),
+                value: now,
+                stack: diff::after(said),
+                by: owner.to_string(),
+                who: None,
+                since: None,
+            });
+        }
+    }
+    out.graph = inputs.graph.with_attributes(|resource| {
+        let mut attributes = resource.attributes.clone();
+        let address = &resource.address;
+        for (_, path) in owners.keys().filter(|(of, _)| of == address) {
+            // What neither says was never this tool's.
+            let entry = inputs.state.and_then(|state| state.resources.get(address));
+            let is_ours = attributes.contains_key(path) || entry.is_some_and(|one| one.attributes.contains_key(path));
+            if let Some(now) = now(inputs, address, path).filter(|_| is_ours) {
+                attributes.insert(path.clone(), template::escape_value(&now));
+            }
+        }
+        for kept in out.kept.iter().filter(|kept| kept.address == *address) {
+            put(&mut attributes, &kept.path, &kept.value);
+        }
+        for given in inputs.given.values.iter().filter(|given| given.address == *address) {
+            given.value.iter().for_each(|value| put(&mut attributes, &given.path, value));
+        }
+        attributes
+    });
+    Some(out)
+}
+
+fn each(holds: &Holds) -> impl Iterator<Item = (&Address, &str, &HeldValue)> {
+    holds.iter().flat_map(|(address, held)| held.iter().map(move |(path, held)| (address, path.as_str(), held)))
+}
+
+/// Nothing of a resource changes but what is given.
+pub(super) fn leave_the_rest(given: &[GivenValue], action: &mut Action) {
+    let is_given = |name: &str| {
+        let mut own = given.iter().filter(|given| given.address == action.address);
+        own.any(|given| given.path.split('.').next() == Some(name))
+    };
+    for (name, now) in &action.current {
+        if action.attributes.contains_key(name) && !is_given(name) {
+            action.attributes.insert(name.clone(), template::escape_value(now));
+        }
+    }
+}
+
+/// Attributes that belong to another resource of the stack, by address and name, and to which.
+fn owners(inputs: &Inputs<'_>) -> BTreeMap<(Address, String), Address> {
+    let mut out = BTreeMap::new();
+    for resource in inputs.graph.resources() {
+        let Some(spec) = (inputs.specs)(resource.address.kind()) else { continue };
+        for (attribute, taken) in spec.takes_over {
+            let Some(value) = resource.attributes.get(*attribute) else { continue };
+            let named = match template::first_reference(value) {
+                Some(reference) => reference.address(),
+                None => inputs.state.and_then(|state| named_by(state, value)).cloned(),
+            };
+            if let Some(address) = named {
+                out.insert((address, (*taken).to_owned()), resource.address.clone());
+            }
+        }
+    }
+    out
+}
+
+/// The same of a state: addresses and names of attributes that something else in it has.
+pub(super) fn taken_over<'a, 's>(
+    state: &'s State,
+    specs: &dyn Fn(&str) -> Option<&'a KindSpec>,
+) -> HashSet<(&'s Address, &'static str)> {
+    let mut out = HashSet::new();
+    for (address, entry) in &state.resources {
+        for (attribute, taken) in specs(address.kind()).map_or(&[][..], |spec| spec.takes_over) {
+            out.extend(
+                entry.attributes.get(*attribute).and_then(|value| named_by(state, value)).map(|of| (of, *taken)),
+            );
+        }
+    }
+    out
+}
+
+/// The resource that has this value as its id or among its outputs.
+fn named_by<'s>(state: &'s State, value: &Value) -> Option<&'s Address> {
+    let is_meant = |(_, entry): &(&Address, &Entry)| *value == *entry.id || entry.outputs.values().any(|o| o == value);
+    state.resources.iter().find(is_meant).map(|(address, _)| address)
+}
+
+/// What an attribute is now: in the cloud, or else in the state.
+fn now(inputs: &Inputs<'_>, address: &Address, name: &str) -> Option<Value> {
+    let seen = inputs.observed.and_then(|observed| observed.resources.get(address));
+    let entry = inputs.state.and_then(|state| state.resources.get(address))?;
+    match seen {
+        Some(Seen::Gone) => None,
+        Some(Seen::Present(observed)) if observed.attributes.contains_key(name) => {
+            observed.attributes.get(name).cloned()
+        }
+        _ => entry.attributes.get(name).cloned(),
+    }
+}
+
+/// What stands at a way into attributes.
+pub fn at_path<'a>(attributes: &'a Attributes, path: &str) -> Option<&'a Value> {
+    let mut segments = path.split('.');
+    let first = attributes.get(segments.next()?)?;
+    segments.try_fold(first, |value, segment| value.get(segment))
+}
+
+/// Whether there is something that a value at this way would be part of.
+fn has_place(attributes: &Attributes, path: &str) -> bool {
+    path.rsplit_once('.').is_none_or(|(parent, _)| at_path(attributes, parent).is_some_and(Value::is_object))
+}
+
+/// Puts a literal value at a way into attributes of the desired space, where it has a place.
+fn put(attributes: &mut Attributes, path: &str, value: &Value) {
+    let mut segments = path.split('.').peekable();
+    let mut map = attributes;
+    while let Some(segment) = segments.next() {
+        if segments.peek().is_none() {
+            map.insert(segment.to_owned(), template::escape_value(value));
+            return;
+        }
+        match map.get_mut(segment) {
+            Some(Value::Object(inner)) => map = inner,
+            _ => return,
+        }
+    }
+}
+
+/// What a state holds, as a stack would say it: the resources as they stand. `change` may change what is said of each.
+///
+/// # Errors
+/// Where what the state says of dependencies makes no graph.
+pub fn standing(
+    state: &State,
+    outputs: &BTreeMap<String, Value>,
+    mut change: impl FnMut(&Address, &mut Attributes),
+) -> Result<Graph, Vec<GraphError>> {
+    let resources = state.resources.iter().map(|(address, entry)| {
+        let escaped = entry.attributes.iter().map(|(name, value)| (name.clone(), template::escape_value(value)));
+        let mut attributes = escaped.collect();
+        change(address, &mut attributes);
+        Resource {
+            address: address.clone(),
+            attributes,
+            depends_on: entry.depends_on.iter().filter(|of| state.resources.contains_key(*of)).cloned().collect(),
+            protect: entry.protect,
+            existing: entry.read_only.then(|| entry.id.clone()),
+            made_name: false,
+        }
+    });
+    Graph::new(resources.collect(), outputs.clone(), |_, _| false)
+}
