@@ -106,7 +106,7 @@ impl Bucket {
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("bucket").enable_all().build()?;
         let connector =
             Connector::builder().tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring)).build();
-        let wire = Wire { connector, region: Arc::default() };
+        let wire = Wire { connector: Arc::new(connector), region: Arc::default() };
         Ok(Self { at, wire, clients: Default::default(), runtime: Some(runtime) })
     }
 
@@ -208,12 +208,16 @@ fn base(bucket: &str, region: &str, endpoint: Option<&str>) -> Option<String> {
 
 /// An error with what caused it, each once.
 fn text(error: &Error) -> String {
-    let all = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    all.map(ToString::to_string).fold(String::new(), |told, one| match (told.is_empty(), told.contains(&one)) {
-        (true, _) => one,
-        (_, true) => told,
-        _ => format!("{told}: {one}"),
-    })
+    let mut told = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let one = error.to_string();
+        if !told.contains(&one) {
+            told = format!("{told}: {one}");
+        }
+        cause = error.source();
+    }
+    told
 }
 
 /// Whether S3 answered with this code.
@@ -224,7 +228,7 @@ fn says(error: &Error, code: &str) -> bool {
 /// The SDK's own HTTP, for requests that are signed already.
 #[derive(Debug, Clone)]
 struct Wire {
-    connector: Connector,
+    connector: Arc<Connector>,
     /// The region that S3 named.
     region: Arc<OnceLock<String>>,
 }
