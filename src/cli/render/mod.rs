@@ -56,8 +56,7 @@ pub fn report(report: &Report) -> String {
     for (address, step, error) in &report.failed {
         let (doing, _) = step_words(*step);
         let _ = writeln!(text, "\n{}: {doing} {}", style::bad("error"), style::strong(address.as_str()));
-        let error = error.to_string();
-        for (index, line) in error.lines().enumerate() {
+        for (index, line) in error.to_string().lines().enumerate() {
             let _ = writeln!(text, "{}{line}", if index == 0 { "  " } else { "    " });
         }
         let _ = writeln!(text, "  {}: {}", style::hint("help"), error.remedy());
