@@ -134,31 +134,38 @@ fn task() -> impl Strategy<Value = Value> {
     )
 }
 
-/// A service of some task on a cluster, as far as it is not about others.
+/// A service of some task on a cluster; without placement, which neither emulator keeps.
 fn service() -> impl Strategy<Value = Value> {
-    let numbers = (option::of(0..4i32), option::of(0..300i32), option::of((0..100i32, 100..300i32)));
-    let spread = prop_oneof![
-        Just(json!([])),
-        Just(json!([{ "type": "spread", "field": "attribute:ecs.availability-zone" }])),
-        Just(json!([{ "type": "spread", "field": "instanceId" }, { "type": "binpack", "field": "memory" }])),
-    ];
-    let constraints =
-        prop_oneof![Just(json!([])), Just(json!(["distinct"])), Just(json!(["attribute:x == y", "distinct"]))];
+    let numbers = (option::of(0..4i32), option::of(0..300i32), option::of(0..100i32));
     let breaker = prop::sample::select(vec!["rollback", "stop", "off"]);
     let tags = prop::sample::select(vec!["service", "task-definition", "none"]);
-    (numbers, spread, constraints, breaker, tags, any::<[bool; 3]>()).prop_map(
-        |((count, grace, percents), placement, constraints, breaker, propagate, [exec, daemon, managed])| {
-            // A deployment needs room, and a daemon cannot be placed.
-            let (min, max) = percents.unwrap_or((50, 200));
-            let deployment = json!({ "min_percent": min, "max_percent": max.max(200), "circuit_breaker": breaker });
-            let of_daemon = json!({ "circuit_breaker": breaker });
+    let ids = |what: &'static str| {
+        btree_set(0..9u8, 1..3).prop_map(move |ids| ids.iter().map(|id| format!("{what}-{id}")).collect::<Vec<_>>())
+    };
+    let network =
+        option::of((ids("subnet"), option::of(ids("sg")), any::<bool>()).prop_map(|(subnets, groups, public)| {
+            table(vec![
+                ("subnets", Some(json!(subnets))),
+                ("security_groups", groups.map(Value::from)),
+                ("public_ip", some(public, json!(true))),
+            ])
+        }));
+    (numbers, network, breaker, tags, any::<[bool; 5]>()).prop_map(
+        |((count, grace, least), network, breaker, propagate, [exec, daemon, managed, fargate, found])| {
+            let fargate = fargate && network.is_some() && !daemon;
+            // A deployment that may not double its tasks stops half-way on the emulator.
+            let deployment =
+                json!({ "min_percent": least.unwrap_or(50), "max_percent": 200, "circuit_breaker": breaker });
+            let registry = "arn:aws:servicediscovery:eu-west-2:123456789012:service/srv-1";
             table(vec![
                 ("count", count.filter(|_| !daemon).map(Value::from)),
                 ("scheduling", some(daemon, json!("daemon"))),
+                ("launch_type", some(fargate, json!("fargate"))),
+                ("platform_version", some(fargate && exec, json!("1.4.0"))),
+                ("network", network),
+                ("registries", some(found, json!([{ "service": registry, "container": "web", "port": 80 }]))),
                 ("health_check_grace_seconds", grace.map(Value::from)),
-                ("deployment", Some(if daemon { of_daemon } else { deployment })),
-                ("placement", some(!daemon, placement)),
-                ("constraints", some(!daemon, constraints)),
+                ("deployment", Some(if daemon { json!({ "circuit_breaker": breaker }) } else { deployment })),
                 ("exec", some(exec, json!(true))),
                 ("propagate_tags", Some(json!(propagate))),
                 ("managed_tags", Some(json!(managed))),
