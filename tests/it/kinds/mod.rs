@@ -7,4 +7,5 @@ mod dns;
 mod ec2;
 mod identity;
 mod network;
+mod roundtrip;
 mod workloads;

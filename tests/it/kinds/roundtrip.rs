@@ -1,0 +1,230 @@
+//! What is written reads back equal through the canonical form: generated task definitions and services.
+
+use std::collections::BTreeMap;
+
+use cofferdam::cloud::Cloud;
+use cofferdam::kinds::AwsCloud;
+use proptest::collection::{btree_map, btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Map, Value, json};
+
+use crate::support::{Emulator, canonical, make, map, reads_back, remove, unique};
+
+/// Few: each is a call or more.
+const CASES: u32 = 24;
+
+fn config() -> Config {
+    Config { cases: CASES, failure_persistence: None, max_shrink_iters: 64, ..Config::default() }
+}
+
+/// A table of what is given.
+fn table(fields: Vec<(&'static str, Option<Value>)>) -> Value {
+    let given = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Value::Object(given.collect::<Map<_, _>>())
+}
+
+fn some(condition: bool, value: Value) -> Option<Value> {
+    condition.then_some(value)
+}
+
+/// Words with what tends to be lost on the way: spaces, quotes, dollars, other alphabets.
+fn word() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-z]{1,8}",
+        Just("two words".to_owned()),
+        Just("\"quoted\" \\ back".to_owned()),
+        Just("zwölf €".to_owned())
+    ]
+}
+
+fn words() -> impl Strategy<Value = BTreeMap<String, String>> {
+    btree_map("[A-Z][A-Z_]{0,5}", word(), 0..3)
+}
+
+fn image() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("nginx".to_owned()),
+        Just("nginx:1.29".to_owned()),
+        Just("123456789012.dkr.ecr.eu-west-2.amazonaws.com/web/app:v1".to_owned()),
+        Just(format!("busybox@sha256:{}", "0a".repeat(32))),
+    ]
+}
+
+fn health_check() -> impl Strategy<Value = Value> {
+    let command = prop_oneof![
+        Just(json!("curl -f localhost || exit 1")),
+        Just(json!(["CMD-SHELL", "true"])),
+        Just(json!(["CMD", "test", "-f", "/tmp/up"])),
+    ];
+    (command, option::of(5..300u32), option::of(2..60u32), option::of(1..10u32), option::of(0..300u32)).prop_map(
+        |(command, interval, timeout, retries, start)| {
+            table(vec![
+                ("command", Some(command)),
+                ("interval_seconds", interval.map(Value::from)),
+                ("timeout_seconds", timeout.map(Value::from)),
+                ("retries", retries.map(Value::from)),
+                ("start_period_seconds", start.map(Value::from)),
+            ])
+        },
+    )
+}
+
+/// A container that listens on ports from this one on, so that no two of a task take the same.
+fn container(first_port: u16) -> impl Strategy<Value = Value> {
+    let basics = (image(), option::of(6..256u32), words(), vec(word(), 0..3), vec(word(), 0..2));
+    let ports = btree_set(0..5u16, 0..3);
+    let more =
+        (option::of(health_check()), option::of(0..120u32), any::<[bool; 5]>(), words(), option::of("[a-z]{1,6}"));
+    (basics, ports, more).prop_map(
+        move |((image, memory, environment, command, entry_point), ports, (health, stop, flags, labels, user))| {
+            let [read_only, limited, logs, init, mounted] = flags;
+            let ports: Vec<Value> = ports.iter().rev().map(|port| json!({ "container": first_port + port })).collect();
+            table(vec![
+                ("image", Some(json!(image))),
+                ("memory", memory.map(Value::from)),
+                ("environment", some(!environment.is_empty(), json!(environment))),
+                ("command", some(!command.is_empty(), json!(command))),
+                ("entry_point", some(!entry_point.is_empty(), json!(entry_point))),
+                ("ports", some(!ports.is_empty(), json!(ports))),
+                ("health_check", health),
+                ("stop_timeout_seconds", stop.map(Value::from)),
+                ("read_only", some(read_only, json!(true))),
+                ("ulimits", some(limited, json!({ "nofile": { "soft": 1024, "hard": 4096 } }))),
+                ("log", some(logs, json!({ "group": "/ecs/web", "options": { "mode": "non-blocking" } }))),
+                ("linux", some(init, json!({ "init": true, "drop_capabilities": ["NET_RAW", "ALL"] }))),
+                ("mounts", some(mounted, json!([{ "volume": "data", "path": "/data" }]))),
+                ("labels", some(!labels.is_empty(), json!(labels))),
+                ("user", user.map(Value::from)),
+                ("secrets", some(limited, json!({ "A_KEY": "arn:aws:ssm:eu-west-2:123456789012:parameter/key" }))),
+            ])
+        },
+    )
+}
+
+/// A task of one to three containers, of which the later ones wait for the first.
+fn task() -> impl Strategy<Value = Value> {
+    let containers = (container(1000), option::of(container(2000)), option::of(container(3000)));
+    let sizes = prop::sample::select(vec![(256, 512), (512, 3072), (1024, 2048), (4096, 30_720)]);
+    (any::<bool>(), sizes, containers, any::<[bool; 4]>()).prop_map(
+        |(fargate, (cpu, memory), (first, second, third), flags)| {
+            let [arm, awsvpc, placed, roles] = flags;
+            let role = |name: &str| json!(format!("arn:aws:iam::123456789012:role/{name}"));
+            let mut containers = Map::from_iter([("a".to_owned(), first)]);
+            for (name, container) in [("b", second), ("c", third)] {
+                let Some(mut container) = container else { continue };
+                container["depends_on"] = json!({ "a": "start" });
+                container["essential"] = json!(false);
+                containers.insert(name.to_owned(), container);
+            }
+            table(vec![
+                ("runs_on", Some(if fargate { json!(["fargate"]) } else { json!(["ec2"]) })),
+                ("cpu", some(fargate, json!(cpu))),
+                ("memory", Some(json!(memory))),
+                ("network", some(awsvpc, json!("awsvpc"))),
+                ("architecture", some(arm, json!("arm64"))),
+                ("execution_role", some(fargate || roles, role("execution"))),
+                ("task_role", some(roles, role("task"))),
+                ("placement", some(placed && !fargate, json!(["attribute:ecs.instance-type =~ t3.*"]))),
+                ("containers", Some(containers.into())),
+                ("volumes", Some(json!({ "data": {} }))),
+            ])
+        },
+    )
+}
+
+/// A service of some task on a cluster; without placement, which neither emulator keeps.
+fn service() -> impl Strategy<Value = Value> {
+    let numbers = (option::of(0..4i32), option::of(0..300i32), option::of(0..100i32));
+    let breaker = prop::sample::select(vec!["rollback", "stop", "off"]);
+    let tags = prop::sample::select(vec!["service", "task-definition", "none"]);
+    let ids = |what: &'static str| {
+        btree_set(0..9u8, 1..3).prop_map(move |ids| ids.iter().map(|id| format!("{what}-{id}")).collect::<Vec<_>>())
+    };
+    let network =
+        option::of((ids("subnet"), option::of(ids("sg")), any::<bool>()).prop_map(|(subnets, groups, public)| {
+            table(vec![
+                ("subnets", Some(json!(subnets))),
+                ("security_groups", groups.map(Value::from)),
+                ("public_ip", some(public, json!(true))),
+            ])
+        }));
+    (numbers, network, breaker, tags, any::<[bool; 5]>()).prop_map(
+        |((count, grace, least), network, breaker, propagate, [exec, daemon, managed, fargate, found])| {
+            let fargate = fargate && network.is_some() && !daemon;
+            // A deployment that may not double its tasks stops half-way on the emulator.
+            let deployment =
+                json!({ "min_percent": least.unwrap_or(50), "max_percent": 200, "circuit_breaker": breaker });
+            let registry = "arn:aws:servicediscovery:eu-west-2:123456789012:service/srv-1";
+            table(vec![
+                ("count", count.filter(|_| !daemon).map(Value::from)),
+                ("scheduling", some(daemon, json!("daemon"))),
+                ("launch_type", some(fargate, json!("fargate"))),
+                ("platform_version", some(fargate && exec, json!("1.4.0"))),
+                ("network", network),
+                ("registries", some(found, json!([{ "service": registry, "container": "web", "port": 80 }]))),
+                ("health_check_grace_seconds", grace.map(Value::from)),
+                ("deployment", Some(if daemon { json!({ "circuit_breaker": breaker }) } else { deployment })),
+                ("exec", some(exec, json!(true))),
+                ("propagate_tags", Some(json!(propagate))),
+                ("managed_tags", Some(json!(managed))),
+                ("tags", some(exec, json!({ "Team": "platform" }))),
+            ])
+        },
+    )
+}
+
+/// Nothing is told of what is generated: it is what a user may write.
+fn is_fine(cloud: &AwsCloud, kind: &str, attributes: &Value) {
+    let spec = cloud.spec(kind).expect("the kind is registered");
+    let whole = canonical(cloud, kind, map(attributes.clone()));
+    let told: Vec<_> = (spec.check)(&whole).into_iter().map(|problem| problem.message).collect();
+    assert!(told.is_empty(), "{attributes:#}\n{told:?}");
+    assert_eq!(canonical(cloud, kind, whole.clone()), whole, "what is canonical stays as it is");
+}
+
+fn on_emulator<S: Strategy>(strategy: &S, case: impl Fn(&tokio::runtime::Runtime, &AwsCloud, S::Value)) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let cloud = runtime.block_on(Emulator::Together.cloud());
+    let outcome = TestRunner::new(config()).run(strategy, |value| {
+        case(&runtime, &cloud, value);
+        Ok(())
+    });
+    outcome.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+#[test]
+fn task_definitions() {
+    on_emulator(&task(), |runtime, cloud, mut task| {
+        task["family"] = unique("task").into();
+        is_fine(cloud, "task_definition", &task);
+        runtime.block_on(async {
+            let known = make(cloud, "task_definition", task).await;
+            reads_back(cloud, "task_definition", &known).await;
+            remove(cloud, "task_definition", &known).await;
+        });
+    });
+}
+
+#[test]
+fn services() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (cluster, task) = runtime.block_on(async {
+        let cloud = Emulator::Together.cloud().await;
+        let cluster = make(&cloud, "cluster", json!({ "name": unique("cluster") })).await;
+        let task = json!({ "family": unique("task"), "containers": { "web": { "image": "nginx", "memory": 64 } } });
+        (cluster, make(&cloud, "task_definition", task).await)
+    });
+    on_emulator(&service(), |runtime, cloud, mut service| {
+        service["name"] = unique("web").into();
+        service["cluster"] = cluster.id.clone().into();
+        service["task_definition"] = task.outputs["arn"].clone();
+        is_fine(cloud, "ecs_service", &service);
+        runtime.block_on(async {
+            let known = make(cloud, "ecs_service", service).await;
+            reads_back(cloud, "ecs_service", &known).await;
+            remove(cloud, "ecs_service", &known).await;
+        });
+    });
+}
