@@ -38,6 +38,7 @@ mod namespace;
 mod nat_gateway;
 pub mod owned;
 mod parameter;
+pub mod permissions;
 mod policy;
 mod repository;
 mod role;

@@ -20,6 +20,7 @@ mod local;
 mod main_job;
 mod objects;
 mod orphans;
+mod permissions;
 mod planner;
 mod proof;
 mod recover;
