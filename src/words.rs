@@ -20,6 +20,22 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     best.map(|(_, candidate)| candidate).or(part)
 }
 
+/// The address that was probably meant, of these and of the constructs that some of them stand below: one that ends in the
+/// word (`network.main/vpc.main` for `vpc.main`), or the nearest.
+pub fn nearest_address<'a>(word: &str, addresses: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let addresses: Vec<&str> = addresses.into_iter().collect();
+    let below = addresses.iter().filter_map(|address| Some((address.split_once('/')?, *address)));
+    if let Some((_, address)) = below.clone().find(|((_, own), _)| *own == word) {
+        return Some(address);
+    }
+    let constructs: std::collections::BTreeSet<&str> = below.clone().map(|((construct, _), _)| construct).collect();
+    if let Some(near) = nearest(word, addresses.iter().copied().chain(constructs)) {
+        return Some(near);
+    }
+    let own = nearest(word, below.clone().map(|((_, own), _)| own))?;
+    below.clone().find(|((_, one), _)| *one == own).map(|(_, address)| address)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -32,5 +48,15 @@ mod tests {
         assert_eq!(nearest("map_public_ip_on_launch", keys), Some("public_ip"));
         assert_eq!(nearest("VPC", keys), Some("vpc"));
         assert_eq!(nearest("frobnicate", keys), None);
+    }
+
+    #[test]
+    fn addresses_are_found_by_their_own_part_and_by_their_construct() {
+        let addresses = ["cluster.main", "network.main/vpc.main", "network.main/subnet.private.a"];
+        assert_eq!(nearest_address("vpc.main", addresses), Some("network.main/vpc.main"));
+        assert_eq!(nearest_address("subnet.privat.a", addresses), Some("network.main/subnet.private.a"));
+        assert_eq!(nearest_address("netwrok.main", addresses), Some("network.main"));
+        assert_eq!(nearest_address("clutser.main", addresses), Some("cluster.main"));
+        assert_eq!(nearest_address("frobnicate.x", addresses), None);
     }
 }

@@ -30,7 +30,7 @@ pub struct Args {
     #[command(flatten)]
     how: PlanOptions,
 
-    /// Apply this saved plan, as it was shown
+    /// Apply this saved plan, as it was shown; only one that destroys is asked about once more
     #[arg(long, value_name = "FILE", conflicts_with_all = ["targets", "replace"])]
     plan: Option<PathBuf>,
 
@@ -111,7 +111,12 @@ pub async fn run(args: &Args) -> Outcome {
         writer.close()?;
         return Err(Failure::new(refused.to_string()).help(refused.remedy()));
     }
-    carry_out(&session, writer, &plan, &args.run.waiting(args.wait), args.plan.is_some(), "apply").await
+    // What was looked at is approved; but for what cannot be taken back.
+    let how = args.run.waiting(args.wait);
+    match destroys {
+        true => carry_out(&session, writer, &plan, &how, false, "destroy").await,
+        false => carry_out(&session, writer, &plan, &how, args.plan.is_some(), "apply").await,
+    }
 }
 
 impl RunOptions {

@@ -7,7 +7,7 @@ use clap::Subcommand;
 
 use super::failure::Outcome;
 use super::render::style;
-use super::session;
+use super::{project, session};
 use crate::local::{EMULATORS, Status};
 
 /// Starts, stops and empties the emulated AWS on this machine
@@ -16,9 +16,10 @@ pub struct Args {
     #[command(subcommand)]
     verb: Verb,
 
-    /// The directory that holds the states of all stacks; the local cloud runs below it
-    #[arg(long, global = true, value_name = "DIR", default_value = "state", env = "COFFERDAM_STATE")]
-    state: PathBuf,
+    /// The directory that holds the states of all stacks; the local cloud runs below it [default: `state` in the project's
+    /// folder]
+    #[arg(long, global = true, value_name = "DIR", env = "COFFERDAM_STATE")]
+    state: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -35,7 +36,7 @@ enum Verb {
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
-    let local = session::local(&args.state)?;
+    let local = session::local(&project::state_directory(args.state.as_deref(), None))?;
     match args.verb {
         Verb::Up => {
             let endpoints = local.up(&|line| errln!("{line}")).await?;

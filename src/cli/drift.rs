@@ -46,7 +46,9 @@ pub async fn run(args: &Args) -> Outcome {
     } else {
         outln!("{}\n", style::strong(&session.headline("Drift of")));
         out!("{}", render::plan::drift(&drift));
-        if count == 0 {
+        if state.is_none_or(|state| state.resources.is_empty()) {
+            outln!("Nothing of this stack is applied yet, so nothing can differ.");
+        } else if count == 0 {
             outln!("{}.", style::good("No drift"));
         } else {
             let what = plural(count, "resource differs", "resources differ");

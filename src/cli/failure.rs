@@ -3,11 +3,13 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use serde_json::{Value, json};
+
 use crate::apply::SettleError;
 use crate::aws::ConnectError;
 use crate::cloud::{CloudError, ErrorClass};
-use crate::plan::{PlanError, SavedError};
-use crate::stack::Diagnostics;
+use crate::plan::{FORMAT_VERSION, PlanError, SavedError};
+use crate::stack::{Diagnostic, Diagnostics};
 use crate::state::StateError;
 
 use super::render::style;
@@ -19,6 +21,8 @@ pub struct Failure {
     help: Option<String>,
     /// Whether the message is laid out already and needs no `error:` before it.
     laid_out: bool,
+    /// Of several things that are wrong, each by itself, for programs.
+    things: Vec<Value>,
 }
 
 /// What a verb gives.
@@ -27,7 +31,7 @@ pub type Outcome = Result<ExitCode, Failure>;
 impl Failure {
     /// An error with exit code 1.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None, laid_out: false }
+        Self { message: message.into(), help: None, laid_out: false, things: Vec::new() }
     }
 
     /// The same with what to do.
@@ -41,8 +45,24 @@ impl Failure {
         &self.message
     }
 
-    /// Prints it to stderr and gives the exit code.
-    pub fn report(&self) -> ExitCode {
+    /// Prints it to stderr, for programs also to stdout as JSON, and gives the exit code.
+    pub fn report(&self, json: bool) -> ExitCode {
+        if json {
+            let things = match self.things.as_slice() {
+                [] => vec![json!({ "message": self.message, "help": self.help })],
+                things => things.to_vec(),
+            };
+            let message = match things.as_slice() {
+                [one] => one["message"].clone(),
+                many => format!("{} things are wrong", many.len()).into(),
+            };
+            let help = match things.as_slice() {
+                [one] => one["help"].clone(),
+                _ => Value::Null,
+            };
+            let error = json!({ "message": message, "help": help, "things": things });
+            outln!("{}", json!({ "format_version": FORMAT_VERSION, "error": error }));
+        }
         let mut text = String::new();
         if self.laid_out {
             text.push_str(&self.message);
@@ -59,8 +79,13 @@ impl Failure {
 
 impl From<Diagnostics> for Failure {
     fn from(diagnostics: Diagnostics) -> Self {
+        let things = diagnostics.iter().map(|one| {
+            let Diagnostic { message, help, file, line, column, .. } = one;
+            json!({ "message": message, "help": help, "file": file, "line": line, "column": column })
+        });
+        let things = things.collect();
         let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-        Self { laid_out: true, ..Self::new(super::render::diagnostics(&diagnostics, color)) }
+        Self { laid_out: true, things, ..Self::new(super::render::diagnostics(&diagnostics, color)) }
     }
 }
 
@@ -113,7 +138,8 @@ impl From<Vec<PlanError>> for Failure {
                     let _ = writeln!(text, "{}: {error}", style::bad("error"));
                     let _ = writeln!(text, "  {}: {}", style::hint("help"), error.remedy());
                 }
-                Self { laid_out: true, ..Self::new(text) }
+                let things = many.iter().map(|error| json!({ "message": error.to_string(), "help": error.remedy() }));
+                Self { laid_out: true, things: things.collect(), ..Self::new(text) }
             }
         }
     }

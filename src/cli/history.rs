@@ -7,8 +7,8 @@ use clap::{ArgMatches, Command, FromArgMatches, Subcommand};
 use super::failure::{Failure, Outcome};
 use super::options::{LockOptions, StackOptions};
 use super::render::{self, plural, style};
-use super::session::Session;
-use crate::state::changes;
+use super::session::{Session, holder};
+use crate::state::{State, StateError, changes};
 
 /// Lists the runs that changed the state: who, when, what changed, and how each ended
 #[derive(Debug, clap::Args)]
@@ -137,6 +137,9 @@ async fn show(stack: &StackOptions, number: u64, json: bool) -> Outcome {
 async fn restore(stack: &StackOptions, number: u64, lock: &LockOptions) -> Outcome {
     let session = Session::open_state(stack).await?;
     let wanted = session.store.run(number)?;
+    if let Err(StateError::Damaged { .. }) = session.store.read() {
+        return restore_damaged(&session, stack, number, wanted.state);
+    }
     let mut writer = session.lock(&format!("history restore {number}"), lock).await?;
     let changes = changes(writer.state(), &wanted.state);
     writer.restore(wanted.state);
@@ -147,6 +150,22 @@ async fn restore(stack: &StackOptions, number: u64, lock: &LockOptions) -> Outco
         "{} the state is again what run {number} left, as run {now}; {count} different. In the cloud nothing was changed.",
         style::good("✓")
     );
-    outln!("`cofferdam plan {}` shows what an apply would do now.", stack.stack);
+    outln!("`{}` shows what an apply would do now.", stack.command("plan"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Goes back where the present state is damaged or missing: what is left of it is set aside.
+fn restore_damaged(session: &Session, stack: &StackOptions, number: u64, wanted: State) -> Outcome {
+    let rebuild = session.store.rebuild(&holder(&format!("history restore {number}")))?;
+    let (writer, aside) = rebuild.begin(wanted)?;
+    let now = writer.close()?.serial;
+    outln!(
+        "{} the state is again what run {number} left, as run {now}. In the cloud nothing was changed.",
+        style::good("✓")
+    );
+    if let Some(aside) = aside {
+        outln!("What was left of the damaged one is in {aside}.");
+    }
+    outln!("`{}` shows what an apply would do now.", stack.command("plan"));
     Ok(ExitCode::SUCCESS)
 }

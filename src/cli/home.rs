@@ -29,7 +29,7 @@ pub fn of_stack(options: &StackOptions, at: &StateAt, region: &str) -> Result<Ar
 /// # Errors
 /// Where the user's keys cannot be read.
 pub fn directory(options: &StackOptions, at: &StateAt) -> Result<Arc<dyn Home>, Failure> {
-    encrypted(Arc::new(Directories::new(&options.state)), options, at)
+    encrypted(Arc::new(Directories::new(&options.state_directory())), options, at)
 }
 
 /// The place that somebody names: a directory, or a bucket's URL.

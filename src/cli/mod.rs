@@ -45,7 +45,7 @@ mod validate;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use failure::Failure;
 use options::Color;
@@ -108,8 +108,10 @@ enum Verb {
 /// Runs the command line and gives its exit code.
 pub fn main() -> ExitCode {
     let command = Cli::command();
-    let cli = match command.clone().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
-        Ok(cli) => cli,
+    let parsed = command.clone().try_get_matches();
+    let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, wants_json(&matches))));
+    let (cli, json) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
@@ -118,7 +120,7 @@ pub fn main() -> ExitCode {
     cli.color.apply();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return Failure::new(format!("cannot start: {error}")).report(),
+        Err(error) => return Failure::new(format!("cannot start: {error}")).report(json),
     };
     let done = runtime.block_on(async {
         match cli.verb {
@@ -156,8 +158,14 @@ pub fn main() -> ExitCode {
     // Calls that were abandoned on the second interrupt must not hold the process back.
     runtime.shutdown_background();
     match (done, print::lost()) {
-        (Err(failure), _) => failure.report(),
-        (Ok(_), Some(error)) => Failure::new(format!("not all could be printed: {error}")).report(),
+        (Err(failure), _) => failure.report(json),
+        (Ok(_), Some(error)) => Failure::new(format!("not all could be printed: {error}")).report(json),
         (Ok(code), None) => code,
     }
+}
+
+/// Whether the verb prints JSON.
+fn wants_json(matches: &ArgMatches) -> bool {
+    let own = matches.try_get_one::<bool>("json").ok().flatten().copied().unwrap_or_default();
+    own || matches.subcommand().is_some_and(|(_, matches)| wants_json(matches))
 }

@@ -1,9 +1,11 @@
 //! Options that several verbs share.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+
+use super::project;
 
 /// Which cloud.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -64,12 +66,12 @@ pub struct StackOptions {
     #[arg(long, value_enum, default_value_t = CloudName::Local, env = "COFFERDAM_CLOUD")]
     pub cloud: CloudName,
 
-    /// The directory that holds the states of all stacks
-    #[arg(long, value_name = "DIR", default_value = "state", env = "COFFERDAM_STATE")]
-    pub state: PathBuf,
+    /// The directory that holds the states of all stacks [default: `state` in the project's folder]
+    #[arg(long, value_name = "DIR", env = "COFFERDAM_STATE")]
+    pub state: Option<PathBuf>,
 
     /// Begin anew in this account and region, although the stack stands in others already
-    #[arg(long)]
+    #[arg(long, visible_alias = "new-region")]
     pub new_account: bool,
 }
 
@@ -83,10 +85,15 @@ impl StackOptions {
         if self.cloud != CloudName::Local {
             text.push_str(&format!(" --cloud {}", self.cloud.as_str()));
         }
-        if self.state != Path::new("state") {
-            text.push_str(&format!(" --state {}", self.state.display()));
+        if let Some(state) = &self.state {
+            text.push_str(&format!(" --state {}", state.display()));
         }
         text
+    }
+
+    /// The directory that holds the states.
+    pub fn state_directory(&self) -> PathBuf {
+        project::state_directory(self.state.as_deref(), Some(&self.stack))
     }
 }
 

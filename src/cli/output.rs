@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::failure::{Failure, Outcome};
 use super::options::StackOptions;
-use super::render;
+use super::render::{self, style};
 use super::session::Session;
+use crate::state::State;
 
 /// Prints the outputs of the last apply
 #[derive(Debug, clap::Args)]
@@ -29,13 +30,17 @@ pub struct Args {
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
     let session = Session::open_state(&args.stack).await?;
-    let outputs = session.peek().await?.map(|state| state.outputs).unwrap_or_default();
+    let is_applied = |state: &State| !state.resources.is_empty() || !state.outputs.is_empty();
+    let Some(State { outputs, .. }) = session.peek().await?.filter(is_applied) else {
+        return Err(Failure::new("nothing of this stack is applied yet, so it has no outputs")
+            .help(format!("apply it first: `{}`", args.stack.command("apply"))));
+    };
     match &args.name {
         Some(name) => {
             let Some(value) = outputs.get(name) else {
                 let known: Vec<&str> = outputs.keys().map(String::as_str).collect();
                 let help = match known.as_slice() {
-                    [] => "nothing was applied yet, or the stack has no [outputs]".to_owned(),
+                    [] => "the stack had no [outputs] when it was last applied".to_owned(),
                     known => format!("there are {}", known.join(", ")),
                 };
                 return Err(Failure::new(format!("there is no output `{name}`")).help(help));
@@ -46,6 +51,7 @@ pub async fn run(args: &Args) -> Outcome {
             }
         }
         None if args.json => outln!("{:#}", serde_json::json!(outputs)),
+        None if outputs.is_empty() => errln!("{}", style::note("the stack had no [outputs] when it was last applied")),
         None => out!("{}", render::outputs(outputs.iter())),
     }
     Ok(ExitCode::SUCCESS)

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use super::failure::Failure;
 use super::home;
 use super::options::{CloudName, StackOptions};
+use super::render::style;
 use crate::graph::Attributes;
 use crate::kinds::Registry;
-use crate::stack::{self, Diagnostics, Head, Stack, StateAt};
-use crate::state::{Directories, State, StateError, Store};
+use crate::stack::{self, Diagnostics, Head, MadeOut, Stack, StateAt};
+use crate::state::{State, StateError, Store};
 use crate::words::nearest;
 
 /// What is known of the cloud that the states of other stacks must belong to, too. Nothing: no cloud was asked.
@@ -54,20 +55,136 @@ pub fn environments(options: &StackOptions) -> Result<Vec<String>, Failure> {
     Ok(stack::environments(&stack_file(&options.stack)?))
 }
 
-/// Reads which stack the options name; without a stack file, the states tell.
+/// Reads which stack the options name. Where the stack file is gone, is no TOML or has no such environment any more, the
+/// states tell.
 ///
 /// # Errors
 /// Where neither does.
 pub fn head(options: &StackOptions) -> Result<Head, Failure> {
-    match stack_file(&options.stack) {
-        Ok(path) => Ok(stack::head(&path, &stack_options(options, &no_outputs))?),
-        Err(failure) => {
-            let name = Path::new(&options.stack).file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-            let states = states_of(&Directories::new(&options.state), options.cloud, name, options.env.as_deref())?;
-            let [state] = <[State; 1]>::try_from(states).map_err(|_| failure)?;
-            Ok(Head { name: state.stack, region: state.region, env: state.env, state: StateAt::default() })
+    let (failure, made_out, why) = match stack_file(&options.stack) {
+        Err(failure) => (failure, MadeOut::default(), None),
+        Ok(path) => {
+            let read_with = stack_options(options, &no_outputs);
+            match stack::head(&path, &read_with) {
+                Ok(head) => return Ok(head),
+                Err(diagnostics) => {
+                    let why = diagnostics.iter().next().map(|one| one.message.clone());
+                    (diagnostics.into(), stack::made_out(&path, &read_with), why)
+                }
+            }
+        }
+    };
+    let Some(state) = state_alone(options, &made_out)? else { return Err(failure) };
+    let State { stack: name, region, .. } = state;
+    if let Some(why) = why {
+        let which = options.env.as_ref().map_or_else(|| name.clone(), |env| format!("{name}@{env}"));
+        errln!("{}", style::note(&format!("{why}; what follows goes by the state of {which} in {region} alone")));
+    }
+    let MadeOut { state, guards, .. } = made_out;
+    Ok(Head { name, region, env: options.env.clone(), state, guards })
+}
+
+/// The one state that can be meant, by what was made out of the stack file, or else by the file's own name.
+fn state_alone(options: &StackOptions, made_out: &MadeOut) -> Result<Option<State>, Failure> {
+    let MadeOut { name, region, state: at, .. } = made_out;
+    let home = match region {
+        Some(region) => home::of_stack(options, at, region)?,
+        None => home::directory(options, at)?,
+    };
+    let stem = Path::new(&options.stack).file_stem().and_then(|name| name.to_str());
+    for name in [name.as_deref(), stem].into_iter().flatten() {
+        let mut states = states_of(home.as_ref(), options.cloud, name, options.env.as_deref())?;
+        if states.len() > 1 {
+            states.retain(|state| region.as_ref() == Some(&state.region));
+        }
+        if let Ok([state]) = <[State; 1]>::try_from(states) {
+            return Ok(Some(state));
         }
     }
+    Ok(None)
+}
+
+/// The directory that holds the states: the one that is named, or `state` in the project's folder.
+pub fn state_directory(named: Option<&Path>, stack: Option<&str>) -> PathBuf {
+    match named {
+        Some(named) => named.to_owned(),
+        None => folder(stack).join("state"),
+    }
+}
+
+/// The project's folder: the nearest one above the stack file that holds `stacks` or states, from wherever this runs;
+/// without one, the stack file's own. Without a stack file it is looked for from here.
+fn folder(stack: Option<&str>) -> PathBuf {
+    let here = || PathBuf::from(".");
+    let file = stack.and_then(|name| stack_file(name).ok());
+    let own = file.as_deref().and_then(Path::parent).filter(|own| !own.as_os_str().is_empty());
+    let own = own.map_or_else(here, Path::to_path_buf);
+    let found = above(&own).into_iter().find(|folder| folder.join("stacks").is_dir() || holds_states(folder));
+    relative(found.unwrap_or_else(|| own.canonicalize().unwrap_or(own)))
+}
+
+/// A folder and those above it, as far as they can belong to one project: to the top of a repository.
+fn above(folder: &Path) -> Vec<PathBuf> {
+    let Ok(whole) = folder.canonicalize() else { return Vec::new() };
+    let shared = std::env::temp_dir();
+    let mut out: Vec<PathBuf> = Vec::new();
+    for folder in whole.ancestors() {
+        let is_foreign = folder.parent().is_none() || folder == shared;
+        if !out.is_empty() && is_foreign {
+            break;
+        }
+        out.push(folder.to_owned());
+        if folder.join(".git").exists() {
+            break;
+        }
+    }
+    out
+}
+
+/// Whether states of this tool are in the folder's `state`.
+fn holds_states(folder: &Path) -> bool {
+    let names = |folder: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten();
+        entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
+    };
+    let is_state = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        ["local-", "aws-"].iter().any(|cloud| name.starts_with(cloud))
+    };
+    let state = folder.join("state");
+    state.join(".local-cloud").is_dir() || names(&state).iter().any(|stack| names(stack).iter().any(is_state))
+}
+
+/// A path as it is shorter to say from here.
+fn relative(path: PathBuf) -> PathBuf {
+    let here = std::env::current_dir().and_then(|here| here.canonicalize()).ok();
+    here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_path_buf)).unwrap_or(path)
+}
+
+/// What there is to say of other files beside a stack's whose stack has the same name and region, and so the same state.
+pub fn namesakes(options: &StackOptions, head: &Head) -> Option<String> {
+    let file = stack_file(&options.stack).ok()?;
+    let own = file.canonicalize().ok();
+    let folder =
+        file.parent().filter(|own| !own.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), Path::to_path_buf);
+    let is_same = |path: &PathBuf| {
+        let is_other = path.extension().is_some_and(|it| it == "toml") && path.canonicalize().ok() != own;
+        let made_out = || stack::made_out(path, &stack::Options::default());
+        is_other && {
+            let MadeOut { name, region, .. } = made_out();
+            name.as_ref() == Some(&head.name) && region.is_none_or(|region| region == head.region)
+        }
+    };
+    let entries = std::fs::read_dir(&folder).into_iter().flatten();
+    let mut found: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_same).collect();
+    found.sort();
+    let first = found.first()?;
+    let (file, Head { name, region, .. }) = (first.strip_prefix("./").unwrap_or(first).display(), head);
+    let others = match found.len() - 1 {
+        0 => format!("{file} is a stack"),
+        more => format!("{file} and {more} more beside it are stacks"),
+    };
+    Some(format!("{others} `{name}` in {region}, too: they share one state, and each deletes what another makes"))
 }
 
 fn no_outputs(_: &str, _: &str) -> Result<Attributes, String> {
@@ -101,22 +218,40 @@ fn stack_file(name: &str) -> Result<PathBuf, Failure> {
     if path.is_file() {
         return Ok(path.to_owned());
     }
-    let named = Path::new("stacks").join(format!("{name}.toml"));
-    if named.is_file() {
-        return Ok(named);
+    let file = format!("{name}.toml");
+    let folders = above(Path::new("."));
+    let named = folders.iter().map(|folder| folder.join("stacks").join(&file)).find(|named| named.is_file());
+    if let Some(named) = named {
+        return Ok(relative(named));
     }
-    let known = stack_names();
-    let near = nearest(name, known.iter().map(String::as_str));
-    let help = match (near, known.as_slice()) {
-        (Some(near), _) => format!("did you mean `{near}`?"),
-        (None, []) => "there is no directory `stacks` here; give the path of a stack file".to_owned(),
-        (None, known) => format!("there are {} in stacks/", known.join(", ")),
+    let is_path = name.contains('/') || name.ends_with(".toml");
+    if is_path && Path::new(&file).is_file() {
+        return Err(Failure::new(format!("there is no file `{name}`")).help(format!("did you mean `{file}`?")));
+    }
+    let message = match is_path {
+        true => format!("there is no file `{name}`"),
+        false => format!("there is no stack `{name}`"),
     };
-    Err(Failure::new(format!("there is no stack `{name}`")).help(help))
+    let known = folders.iter().map(|folder| stack_names(&folder.join("stacks"))).find(|names| !names.is_empty());
+    let known = known.unwrap_or_default();
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or(name);
+    let beside = path.parent().filter(|_| is_path).map(stack_names).unwrap_or_default();
+    let near = |names: &[String]| nearest(stem, names.iter().map(String::as_str)).map(str::to_owned);
+    let help = match (near(&beside), near(&known), known.as_slice()) {
+        (Some(near), ..) => format!("did you mean `{}`?", path.with_file_name(format!("{near}.toml")).display()),
+        (None, Some(near), _) => format!("did you mean `{near}`?"),
+        (None, None, []) => "there is no directory `stacks` here; give the path of a stack file".to_owned(),
+        (None, None, known) => {
+            format!("give the path of a stack file, or the name of one in stacks/: {}", known.join(", "))
+        }
+    };
+    Err(Failure::new(message).help(help))
 }
 
-fn stack_names() -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir("stacks") else { return Vec::new() };
+/// The names of the stacks in a folder.
+pub fn stack_names(folder: &Path) -> Vec<String> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let mut names: Vec<String> = entries
         .filter_map(|entry| {
             let path = entry.ok()?.path();

@@ -53,6 +53,7 @@ pub async fn run(args: &Args) -> Outcome {
         Err(error @ StateError::Damaged { .. }) => Some(error.to_string()),
         Err(error) => return Err(error.into()),
     };
+    let is_damaged = damage.is_some();
     let mut fresh = session.fresh();
     if !session.secrets.is_empty() {
         fresh.seal = Some(session.seal.clone());
@@ -68,9 +69,14 @@ pub async fn run(args: &Args) -> Outcome {
         }
         out!("{}", render::recovered::recovered(&recovered, &args.stack.stack));
     }
-    if recovered.found.is_empty() {
+    // An empty state in the place of one that was lost is only written where that is meant.
+    if recovered.found.is_empty() && !(is_damaged && args.anew) {
+        let then = match is_damaged {
+            true => "--anew writes an empty state",
+            false => "`cofferdam apply` begins anew",
+        };
         return Err(Failure::new("nothing of this stack was found; no state is written")
-            .help("check account, region and environment; where nothing exists, `cofferdam apply` begins anew"));
+            .help(format!("check account, region and environment; where nothing exists, {then}")));
     }
     if !approve("Write this state?", args.yes || session.name == CloudName::Local)? {
         return Err(Failure::new("not approved; nothing was changed"));
@@ -80,7 +86,7 @@ pub async fn run(args: &Args) -> Outcome {
         writer.note(Record::Put { address: address.clone(), entry: found.entry.clone() });
     }
     if !recovered.outputs.is_empty() {
-        writer.note(Record::Outputs { outputs: recovered.outputs.clone() });
+        writer.note(Record::Outputs { outputs: recovered.outputs.clone(), of: graph.outputs_of() });
     }
     let state = writer.close()?;
     if !args.json {

@@ -1,6 +1,6 @@
 //! A session: one stack, the cloud it is in, and its state.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -77,8 +77,9 @@ impl Session {
         let mut session = Self::connect(options, Head::of(&offline)).await?;
         session.is_not_left_behind(options)?;
         let account = session.cloud.scope().account.clone();
-        if options.cloud == CloudName::Aws {
-            guard_account(&offline.guards, account.as_deref().unwrap_or_default())?;
+        session.is_allowed_account(&offline.guards)?;
+        if let Some(others) = project::namesakes(options, &session.head) {
+            errln!("{}", render::style::note(&others));
         }
         let standing = Standing { account, instance: session.instance.clone() };
         let stack = if offline.other_stacks { project::load(options, &registry, &standing)? } else { offline };
@@ -100,8 +101,10 @@ impl Session {
     /// # Errors
     /// Where it cannot be told which stack is meant, or why the cloud does not answer.
     pub async fn open_state(options: &StackOptions) -> Result<Self, Failure> {
-        let session = Self::connect(options, project::head(options)?).await?;
+        let mut session = Self::connect(options, project::head(options)?).await?;
         session.is_not_left_behind(options)?;
+        session.guards = session.head.guards.clone();
+        session.is_allowed_account(&session.guards)?;
         Ok(session)
     }
 
@@ -117,7 +120,7 @@ impl Session {
         let (how, instance) = match options.cloud {
             CloudName::Aws => (Connect { region: head.region.clone(), ..Connect::default() }, None),
             CloudName::Local => {
-                let endpoints = local(&options.state)?.up(&|line| errln!("{line}")).await?;
+                let endpoints = local(&options.state_directory())?.up(&|line| errln!("{line}")).await?;
                 (endpoints.connect(&head.region), Some(endpoints.instance))
             }
         };
@@ -154,13 +157,13 @@ impl Session {
     /// Refuses to begin a stack anew whose state is somewhere else: in the directory still, where the stack names a bucket
     /// now, or in another account or region, where most likely the credentials are the wrong ones.
     fn is_not_left_behind(&self, options: &StackOptions) -> Result<(), Failure> {
-        let Head { name, env, region, state } = &self.head;
+        let Head { name, env, region, state, .. } = &self.head;
         // A damaged state is one of this account: whoever opens it is told.
-        if self.name != CloudName::Aws || !matches!(self.store.read(), Ok(None)) {
+        if !matches!(self.store.read(), Ok(None)) {
             return Ok(());
         }
         let directory = self.store_in(home::directory(options, state)?.as_ref());
-        if state.url.is_some() && there(&directory)?.is_some() {
+        if self.name == CloudName::Aws && state.url.is_some() && there(&directory)?.is_some() {
             let (directory, here) = (directory.name(), self.home.name());
             return Err(Failure::new(format!(
                 "the state of this stack is in {directory} still, and the stack says {here}"
@@ -171,7 +174,17 @@ impl Session {
             return Ok(());
         }
         for other in Store::all(self.home.as_ref(), name, env.as_deref(), self.name.as_str())? {
-            let Some(state) = there(&other)? else { continue };
+            // What was in a local cloud that is gone stands nowhere.
+            let Some(state) = there(&other)?.filter(|state| !self.is_bygone(state)) else { continue };
+            if state.account == self.account() {
+                let there = &state.region;
+                return Err(Failure::new(format!(
+                    "this stack stands in {there}, and is said to be in {region} now: it would be made there once more"
+                ))
+                .help(format!(
+                    "set the region back to {there}; or destroy it there first; or give --new-region to have it in both"
+                )));
+            }
             let there = format!("account {} in {}", state.account, state.region);
             let here = format!("account {} in {region}", self.account());
             return Err(Failure::new(format!(
@@ -180,6 +193,19 @@ impl Session {
             .help(format!("use those of {there}; or give --new-account to have the stack here as well")));
         }
         Ok(())
+    }
+
+    /// Refuses an account that the stack's guards do not name. The local cloud's is nobody's.
+    fn is_allowed_account(&self, guards: &Guards) -> Result<(), Failure> {
+        let (accounts, account) = (&guards.accounts, self.account());
+        if self.name != CloudName::Aws || accounts.is_empty() || accounts.iter().any(|allowed| allowed == account) {
+            return Ok(());
+        }
+        Err(Failure::new(format!(
+            "the credentials are those of account {account}, and this stack is only for {}",
+            accounts.join(" and ")
+        ))
+        .help("use credentials of that account (AWS_PROFILE); or change `accounts` in [guards]"))
     }
 
     /// The line that says what is worked on.
@@ -248,6 +274,10 @@ impl Session {
     /// Where it is damaged, or the cloud does not answer.
     pub async fn peek(&self) -> Result<Option<State>, Failure> {
         let Some(mut state) = self.store.read()? else { return Ok(None) };
+        if let Some((holder, _)) = self.store.holder()? {
+            let line = format!("{}; what it has begun and not finished is not interrupted", holder.sentence());
+            errln!("{}", render::style::note(&line));
+        }
         if self.is_bygone(&state) {
             errln!("{}", render::style::note(BYGONE));
             bygone(&state).into_iter().for_each(|record| state.take(record));
@@ -404,19 +434,6 @@ impl Session {
     }
 }
 
-/// Refuses an account that the stack's guards do not name.
-fn guard_account(guards: &Guards, account: &str) -> Result<(), Failure> {
-    let accounts = &guards.accounts;
-    if accounts.is_empty() || accounts.iter().any(|allowed| allowed == account) {
-        return Ok(());
-    }
-    Err(Failure::new(format!(
-        "the credentials are those of account {account}, and this stack is only for {}",
-        accounts.join(" and ")
-    ))
-    .help("use credentials of that account (AWS_PROFILE); or change `accounts` in [guards]"))
-}
-
 fn store(home: &dyn Home, stack: &Head, cloud: CloudName, account: &str) -> Store {
     Store::of(home, &stack.name, stack.env.as_deref(), cloud.as_str(), account, &stack.region)
 }
@@ -477,7 +494,7 @@ fn bygone(state: &State) -> Vec<Record> {
         .chain(deposed)
         .map(|(address, entry)| Record::Remove { address: address.clone(), id: entry.id.clone() });
     let settled = state.unresolved.iter().map(|intent| Record::Settled { number: intent.number });
-    removed.chain(settled).chain([Record::Outputs { outputs: std::collections::BTreeMap::new() }]).collect()
+    removed.chain(settled).chain([Record::Outputs { outputs: BTreeMap::new(), of: BTreeMap::new() }]).collect()
 }
 
 /// This process, as the holder of a lock.

@@ -12,7 +12,7 @@ use super::session::{Session, holder, waiting};
 use crate::graph::Address;
 use crate::plan::{MoveError, one_move};
 use crate::state::{Entry, Record, State};
-use crate::words::nearest;
+use crate::words::nearest_address;
 
 /// Looks into the state, or moves and removes things in it; the cloud is not changed
 #[derive(Debug, clap::Args)]
@@ -199,7 +199,7 @@ async fn migrate(stack: &StackOptions, from: Option<&str>, wait: &LockOptions) -
 /// The error of an address that the state does not hold, with the one most like it.
 pub fn missing(state: Option<&State>, address: &str, stack: &StackOptions) -> Failure {
     let known = state.iter().flat_map(|state| state.holds()).map(|(known, _)| known.as_str());
-    let help = match nearest(address, known) {
+    let help = match nearest_address(address, known) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("`{}` lists what is", stack.command("state list")),
     };

@@ -9,7 +9,8 @@ use super::options::StackOptions;
 use super::project::{self, Standing};
 use super::render::{plural, style};
 use crate::kinds::Registry;
-use crate::stack::{Diagnostic, Diagnostics};
+use crate::plan::refresh::is_read_only;
+use crate::stack::{Diagnostic, Diagnostics, Head};
 
 /// Checks a stack without a cloud: everything wrong in it, in one run
 #[derive(Debug, clap::Args)]
@@ -38,7 +39,15 @@ pub fn run(args: &Args) -> Outcome {
         match project::read(&options, &registry, &Standing::default())? {
             Ok(stack) => {
                 stack.warnings.iter().for_each(|warning| told.warn(&warning.message));
-                let size = plural(stack.graph.resources().len(), "resource", "resources");
+                if env.is_none() {
+                    project::namesakes(&args.stack, &Head::of(&stack)).iter().for_each(|one| told.warn(one));
+                }
+                let all = stack.graph.resources();
+                let read = all.iter().filter(|resource| is_read_only(resource, |kind| registry.spec(kind))).count();
+                let mut size = plural(all.len() - read, "resource", "resources");
+                if read > 0 {
+                    let _ = write!(size, " and {read} only read");
+                }
                 let _ = match &env {
                     None => write!(valid, "{} {} is valid: {size}", style::good("✓"), stack.name),
                     Some(name) => write!(valid, "; {name}: {size}"),

@@ -40,6 +40,12 @@ impl<'a> Below<'a> {
         self.put(Resource { depends_on, ..Resource::new(address, given(attributes)) })
     }
 
+    /// Adds a resource whose name, one of the attributes, was made for it.
+    pub fn add_named(&mut self, kind: &str, name: &str, attributes: Value) -> Address {
+        let address = self.construct.child(kind, name);
+        self.put(Resource { made_name: true, ..Resource::new(address, given(attributes)) })
+    }
+
     /// Adds something that exists already, by its id.
     pub fn add_existing(&mut self, kind: &str, name: &str, id: &str) -> Address {
         let address = self.construct.child(kind, name);

@@ -480,7 +480,7 @@ impl Parts<'_> {
             "managed_termination_protection": capacity.managed_termination_protection,
             "managed_draining": capacity.managed_draining,
         });
-        let provider = self.below.add("capacity_provider", OWN, attributes);
+        let provider = self.below.add_named("capacity_provider", OWN, attributes);
         self.announce(&provider, "capacity_provider", &["name", "arn"]);
     }
 }

@@ -27,12 +27,14 @@ pub struct Resource {
     pub protect: bool,
     /// The id of something that exists already: it is read and referenced, never changed or deleted.
     pub existing: Option<String>,
+    /// Whether its name was made for it, since the stack gives none: what exists keeps the name that it has.
+    pub made_name: bool,
 }
 
 impl Resource {
     /// A resource with nothing special about it.
     pub fn new(address: Address, attributes: Attributes) -> Self {
-        Self { address, attributes, depends_on: Vec::new(), protect: false, existing: None }
+        Self { address, attributes, depends_on: Vec::new(), protect: false, existing: None, made_name: false }
     }
 }
 
@@ -140,6 +142,17 @@ impl Graph {
             resource.attributes = change(resource);
         }
         out
+    }
+
+    /// What each output is made from.
+    pub fn outputs_of(&self) -> BTreeMap<String, Vec<Address>> {
+        let of = |value: &Value| {
+            let mut found = std::collections::BTreeSet::new();
+            template::each_reference(value, &mut |reference| found.extend(reference.address()));
+            found.into_iter().collect()
+        };
+        let all = self.outputs.iter().map(|(name, value)| (name.clone(), of(value)));
+        all.filter(|(_, of): &(String, Vec<Address>)| !of.is_empty()).collect()
     }
 
     /// Every resource, in the order in which the front end gave them.

@@ -170,6 +170,20 @@ impl KindSpec {
         attribute == "id" || self.outputs.contains(&attribute)
     }
 
+    /// The attributes that no two of its resources may share all of, the name first where it has one; none where only ids
+    /// tell them apart.
+    pub fn unique(&self) -> Vec<&'static str> {
+        let name = match (self.naming, self.identity) {
+            (Some(naming), _) => Some(naming.attribute),
+            (None, Identity::UniqueName) if self.unique_by.is_empty() => Some("name"),
+            _ => None,
+        };
+        match name {
+            Some(name) => [name].into_iter().chain(self.name_within.iter().copied()).collect(),
+            None => self.unique_by.to_vec(),
+        }
+    }
+
     /// Whether an attribute cannot be read back.
     pub fn is_write_only(&self, attribute: &str) -> bool {
         self.write_only.contains(&attribute) || self.secrets.contains(&attribute)

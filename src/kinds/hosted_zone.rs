@@ -281,7 +281,7 @@ impl Kind for HostedZoneKind {
             aws.calls.write("route53:DeleteHostedZone", || aws.route53.delete_hosted_zone().id(id).send()).await;
         match deleted {
             Err(error) if error.is(ErrorClass::NotFound) => Ok(()),
-            Err(error) if error.code == "HostedZoneNotEmpty" => Err(explain_records(aws, id, &name, error).await),
+            Err(error) if error.code == "HostedZoneNotEmpty" => Err(explain_records(aws, known, &name, error).await),
             other => other.map(|_| ()),
         }
     }
@@ -440,16 +440,20 @@ async fn set_tags(aws: &Aws, id: &str, set: &Tags, removed: &[String]) -> Result
 }
 
 /// Names the records that keep a zone from being deleted; waiting does not remove them.
-async fn explain_records(aws: &Aws, id: &str, name: &str, error: CloudError) -> CloudError {
+async fn explain_records(aws: &Aws, known: &Known, name: &str, error: CloudError) -> CloudError {
     let error = CloudError { class: ErrorClass::Refused, ..error };
-    let Ok(left) = own_records(aws, id, name).await else { return error };
+    let Ok(left) = own_records(aws, &known.id, name).await else { return error };
     let mut names: Vec<String> =
         left.iter().map(|record| format!("{} {}", canonical_name(&record.name), record.r#type.as_str())).collect();
     let more = names.len().saturating_sub(5);
     names.truncate(5);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    error.help(format!(
-        "this stack did not make {}{more}: remove them, or set `force_destroy = true`, apply, and delete then",
-        names.join(", ")
-    ))
+    let names = names.join(", ");
+    error.help(match known.address.construct() {
+        None => format!(
+            "this stack did not make {names}{more}: remove them, or set `force_destroy = true`, apply, and delete then"
+        ),
+        // A construct's zone takes no settings.
+        Some(_) => format!("this stack did not make {names}{more}: remove them, and run the same command again"),
+    })
 }

@@ -26,6 +26,7 @@ mod flow_log;
 mod hosted_zone;
 pub mod iam;
 mod instance_profile;
+pub mod instance_type;
 mod internet_gateway;
 mod key_pair;
 mod launch_template;

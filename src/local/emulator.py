@@ -53,6 +53,7 @@ def serve_moto(listener, ecs):
             complete_groups()
         if service == "ec2":
             complete_endpoints()
+            free_addresses()
         if service == "iam":
             believe_signatures()
         if service == "ecs":
@@ -62,9 +63,20 @@ def serve_moto(listener, ecs):
         return create_backend_app(service)
 
     host, port = listener.getsockname()
-    app = DomainDispatcherApplication(create_app)
+    app = one_by_one(DomainDispatcherApplication(create_app))
     fd = listener.fileno()
     make_server(host, port, app, threaded=True, request_handler=MotoRequestHandler, fd=fd).serve_forever()
+
+
+def one_by_one(app):
+    """Answers one request after the other: moto's stores are shared by its threads, and not all made for it."""
+    turn = threading.Lock()
+
+    def answer(environ, start_response):
+        with turn:
+            return app(environ, start_response)
+
+    return answer
 
 
 def accept_services_of(ecs):
@@ -209,6 +221,23 @@ def believe_signatures():
     from moto.iam.access_control import IAMRequestBase
 
     IAMRequestBase.check_signature = lambda self: None
+
+
+def free_addresses():
+    """Lets a NAT gateway of moto give its elastic IP and its interface back when it is deleted, for the next one to take."""
+    from moto.ec2.models.nat_gateways import NatGatewayBackend
+
+    delete = NatGatewayBackend.delete_nat_gateway
+
+    def delete_and_free(self, nat_gateway_id):
+        gateway = delete(self, nat_gateway_id)
+        for address in self.addresses:
+            if address.eni is gateway._eni:
+                address.eni = address.association_id = None
+        self.enis.pop(gateway._eni.id, None)
+        return gateway
+
+    NatGatewayBackend.delete_nat_gateway = delete_and_free
 
 
 def list_providers():

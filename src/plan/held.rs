@@ -273,6 +273,7 @@ pub fn standing(
             depends_on: entry.depends_on.iter().filter(|of| state.resources.contains_key(*of)).cloned().collect(),
             protect: entry.protect,
             existing: entry.read_only.then(|| entry.id.clone()),
+            made_name: false,
         }
     });
     Graph::new(resources.collect(), outputs.clone(), |_, _| false)

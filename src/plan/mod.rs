@@ -196,6 +196,9 @@ pub struct Summary {
     pub forget: usize,
     /// As they should be.
     pub no_change: usize,
+    /// That are only read: looked up, or somebody else's.
+    #[serde(default)]
+    pub read: usize,
     /// That somebody changed behind the tool's back.
     pub drift: usize,
 }
@@ -252,6 +255,9 @@ pub struct Plan {
     /// Outputs, in the desired space.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, Value>,
+    /// What each of them is made from.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs_of: BTreeMap<String, Vec<Address>>,
     /// Outputs that change.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub output_changes: BTreeMap<String, OutputChange>,

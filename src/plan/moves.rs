@@ -83,16 +83,16 @@ fn pairs(held: &BTreeSet<Address>, from: &Address, to: &Address) -> Result<Vec<(
     if from.kind() != to.kind() {
         return Err(MoveError::Kind { from: from.kind().to_owned(), to: to.kind().to_owned() });
     }
-    let found: Vec<(Address, Address)> = if held.contains(from) {
-        vec![(from.clone(), to.clone())]
-    } else {
-        let below = held.iter().filter(|address| address.construct() == Some(from.as_str()));
-        let below: Vec<&Address> = below.collect();
-        if !below.is_empty() && to.construct().is_some() {
-            return Err(MoveError::Nested(to.clone()));
-        }
-        below.into_iter().map(|address| (address.clone(), to.child(address.kind(), address.name()))).collect()
-    };
+    let mut found: Vec<(Address, Address)> = Vec::new();
+    if held.contains(from) {
+        found.push((from.clone(), to.clone()));
+    }
+    // What stands below a construct goes with it, and below a resource (a cluster's list of providers) as well.
+    let below: Vec<&Address> = held.iter().filter(|address| address.construct() == Some(from.as_str())).collect();
+    if !below.is_empty() && to.construct().is_some() {
+        return Err(MoveError::Nested(to.clone()));
+    }
+    found.extend(below.into_iter().map(|address| (address.clone(), to.child(address.kind(), address.name()))));
     if found.is_empty() {
         return Err(MoveError::Missing(from.clone()));
     }

@@ -2,6 +2,7 @@
 
 mod deletions;
 mod known;
+mod names;
 mod targets;
 
 use std::borrow::Cow;
@@ -73,6 +74,18 @@ pub enum PlanError {
         /// What stands on it.
         users: Vec<Address>,
     },
+    /// What would be made has the name of something else in the state: the cloud has one of that name.
+    #[error("{address} would be what {other} in the state is already: the {same}")]
+    Taken {
+        /// What would be made.
+        address: Address,
+        /// What has the name.
+        other: Address,
+        /// What there is one of: `role named `web``.
+        same: String,
+        /// Where the stack no longer has the other one: the move that is probably meant.
+        moved: Option<(String, String)>,
+    },
     /// A `--target` or `--replace` names nothing.
     #[error("`{name}` is neither in the stack nor in the state")]
     UnknownTarget {
@@ -107,6 +120,14 @@ impl PlanError {
             Self::Untargeted { users, .. } => {
                 let options: Vec<String> = users.iter().map(|user| format!("--target {user}")).collect();
                 format!("add {}, or leave --target out", options.join(" "))
+            }
+            Self::Taken { moved: Some((from, to)), .. } => format!(
+                "if it only has another address now, say so at the top of the stack: \
+                 moved = [{{ from = \"{from}\", to = \"{to}\" }}] (or with `cofferdam state mv STACK {from} {to}`); \
+                 otherwise give it another name"
+            ),
+            Self::Taken { other, .. } => {
+                format!("give one of them another name; or change or remove {other} first, in an apply of its own")
             }
             Self::UnknownTarget { near: Some(near), .. } => format!("did you mean `{near}`?"),
             Self::UnknownTarget { near: None, .. } => {
@@ -180,6 +201,7 @@ fn made(inputs: &Inputs<'_>, laid: &held::LaidOver) -> Result<Plan, Vec<PlanErro
             planner.resource(resource, is_selected(&resource.address));
         }
     }
+    planner.names_of_others();
     planner.deletions(&is_selected);
     if let Some(selected) = &selected {
         planner.leave_what_is_used(selected);
@@ -224,6 +246,9 @@ impl<'a> Planner<'a, '_> {
             return;
         }
         let mut entry = self.entry(address).filter(|entry| !entry.read_only);
+        if let (true, Some(entry)) = (resource.made_name, entry) {
+            names::keep(spec, entry, &mut action.attributes);
+        }
         let mut seen = inputs.observed.and_then(|observed| observed.resources.get(address));
         if let Some(old) = self.named_again(address, spec, &action.attributes, entry) {
             (entry, seen) = (Some(&old.entry), self.seen_aside(old));
@@ -259,33 +284,6 @@ impl<'a> Planner<'a, '_> {
                 self.existing(spec, again.as_ref().unwrap_or(entry), action, &went_along);
             }
         }
-    }
-
-    /// What a replacement left behind at an address and the stack names again: made anew, it would meet itself.
-    fn named_again(
-        &self,
-        address: &Address,
-        spec: &KindSpec,
-        attributes: &Attributes,
-        standing: Option<&Entry>,
-    ) -> Option<&'a Deposed> {
-        let naming = spec.naming?;
-        let is_named_so = |entry: &Entry| {
-            std::iter::once(&naming.attribute).chain(spec.name_within).all(|name| {
-                match (attributes.get(*name), entry.attributes.get(*name)) {
-                    (Some(desired), Some(literal)) => diff::same(desired, literal),
-                    (desired, literal) => desired.is_none() && literal.is_none(),
-                }
-            })
-        };
-        let aside = self.inputs.state?.deposed.at(address);
-        if aside.is_empty() || standing.is_some_and(is_named_so) {
-            return None;
-        }
-        aside
-            .iter()
-            .filter(|old| is_named_so(&old.entry))
-            .rfind(|old| !matches!(self.seen_aside(old), Some(Seen::Gone)))
     }
 
     /// What was seen of something that a replacement left behind.
@@ -562,11 +560,26 @@ impl<'a> Planner<'a, '_> {
                 output_changes.insert(name.clone(), OutputChange { before: value.clone(), after });
             }
         }
+        let mut outputs_of = BTreeMap::new();
+        if inputs.mode == Mode::Apply {
+            outputs_of = inputs.graph.outputs_of();
+            // What is given as it stands is made from what it was made from.
+            for (name, of) in inputs.state.iter().flat_map(|state| &state.outputs_of) {
+                if before.get(name).is_some_and(|old| outputs.get(name).is_some_and(|new| diff::same(new, old))) {
+                    outputs_of.entry(name.clone()).or_insert_with(|| of.clone());
+                }
+            }
+        }
         let mut summary = Summary { drift: self.drift.len(), ..Summary::default() };
         for action in &self.actions {
+            let is_read = inputs
+                .graph
+                .get(&action.address)
+                .is_some_and(|resource| refresh::is_read_only(resource, |kind| (inputs.specs)(kind)));
             match action.action {
+                Verb::NoChange if is_read => summary.read += 1,
+                Verb::Read => summary.read += 1,
                 Verb::NoChange => summary.no_change += 1,
-                Verb::Read => {}
                 Verb::Create => summary.create += 1,
                 Verb::Update => summary.update += 1,
                 Verb::Replace => summary.replace += 1,
@@ -591,6 +604,7 @@ impl<'a> Planner<'a, '_> {
             kept: Vec::new(),
             holds: Vec::new(),
             outputs,
+            outputs_of,
             output_changes,
         })
     }

@@ -8,6 +8,7 @@ use super::diagnostic::{Finding, Report, did_you_mean, nearest};
 use super::language::{BlockKind, Language, What, top_schema};
 use super::moves::{self, Move};
 use super::node::{Entry, Item, Node, Table};
+use super::scopes::Scopes;
 use super::shape::{Mode, Shape};
 use super::source::Place;
 use crate::aws::bucket::BucketAt;
@@ -30,6 +31,8 @@ pub struct Block {
     pub protect: bool,
     /// The id of what exists already.
     pub existing: Option<String>,
+    /// Whether a construct made its name, which the stack does not give.
+    pub made_name: bool,
     /// Attributes about which something was reported.
     pub bad: BTreeSet<String>,
     /// Whether something about it as a whole was reported.
@@ -107,7 +110,8 @@ pub struct Guards {
     pub max_delete_percent: Option<u8>,
 }
 
-fn guards(node: &Node, region: Option<&str>, report: &mut Report) -> Guards {
+/// Reads them, and holds the stack's region against them.
+pub fn guards(node: &Node, region: Option<&str>, report: &mut Report) -> Guards {
     let Some(table) = node.table() else { return Guards::default() };
     let texts = |key: &str| -> Vec<String> {
         match table.get(key).map(|node| &node.item) {
@@ -246,10 +250,14 @@ fn read_kind(entry: Entry, top_keys: &[&str], language: &Language<'_>, top: &mut
     let Entry { key: kind, key_place, node } = entry;
     let Some(block) = language.block(&kind) else {
         let is_blocks = node.entries().iter().any(|entry| entry.node.table().is_some());
-        let (word, candidates): (_, Vec<&str>) = match is_blocks {
+        let (word, mut candidates): (_, Vec<&str>) = match is_blocks {
             true => ("kind", language.names().collect()),
             false => ("key", top_keys.iter().copied().chain(language.names()).collect()),
         };
+        // `[var]` and `[output]` are no misspelt kinds.
+        if let Some(key) = top_keys.iter().find(|key| ***key == format!("{kind}s")) {
+            candidates = vec![*key];
+        }
         if let Some(near) = nearest(&kind, candidates.iter().copied()) {
             top.meant.extend(node.table().into_iter().flat_map(Table::keys).map(|name| format!("{near}.{name}")));
         }
@@ -277,6 +285,13 @@ fn read_kind(entry: Entry, top_keys: &[&str], language: &Language<'_>, top: &mut
         );
         return;
     }
+    if table.entries.is_empty() {
+        report.error(
+            Finding::at(key_place, format!("[{kind}] declares nothing: each {kind} has a name"))
+                .help(format!("write [{kind}.main], or whatever it shall be called")),
+        );
+        return;
+    }
     for entry in table.entries {
         if entry.key.is_empty() || !entry.key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) {
             report.error(
@@ -299,6 +314,7 @@ fn read_block(kind: &str, entry: Entry, block: &BlockKind<'_>, report: &mut Repo
         depends_on: Vec::new(),
         protect: false,
         existing: None,
+        made_name: false,
         bad: BTreeSet::new(),
         broken: false,
     };
@@ -350,6 +366,8 @@ fn read_meta(block: &mut Block, entry: Entry, report: &mut Report) {
         ("protect", _) => wrong(place, is_a, "true or false", "write protect = true"),
         ("existing", Item::Text(id)) => match template::literal(&Value::from(id.as_str())) {
             Some(Value::String(id)) if !id.is_empty() => block.existing = Some(id),
+            // What is wrong with a variable or another stack was told where that was looked up.
+            _ if is_left_over(&id) => block.existing = Some(id),
             _ => wrong(place, "not known yet", "an id", "give the id itself, a variable, or another stack's output"),
         },
         ("existing", _) => wrong(place, is_a, "an id", "give the id of what exists: \"vpc-0123456789abcdef0\""),
@@ -366,6 +384,11 @@ fn read_meta(block: &mut Block, entry: Entry, report: &mut Report) {
         }
         _ => wrong(place, is_a, "a list of addresses", "write addresses: [\"nat_gateway.main\"]"),
     }
+}
+
+/// Whether a text still names what is known before any resource is: it was looked up and not found.
+fn is_left_over(text: &str) -> bool {
+    template::references(text).iter().any(Scopes::owns)
 }
 
 /// Checks the environments that are not planned for as far as that goes: keys, kinds and types.

@@ -9,7 +9,7 @@ use super::blocks::Block;
 use super::diagnostic::{Finding, Report};
 use super::language::Language;
 use super::source::{Place, Sources};
-use crate::graph::{Address, GraphError, Identity, Resource, template};
+use crate::graph::{Address, GraphError, Resource, template};
 
 /// Resources with the blocks they come from, in the same order.
 pub struct Cross<'c> {
@@ -83,28 +83,22 @@ impl Cross<'_> {
         for (block, resource) in self.pairs().filter(|(_, resource)| resource.existing.is_none()) {
             let kind = resource.address.kind();
             let Some(spec) = language.spec(kind) else { continue };
-            let name = match (spec.naming, spec.identity) {
-                (Some(naming), _) => Some(naming.attribute),
-                (None, Identity::UniqueName) => Some("name"),
-                _ => None,
-            };
-            let attributes = match name {
-                // What makes up a name may not be known yet, and then it is no other's.
-                Some(name) if resource.attributes.get(name).is_none_or(template::is_unknown) => continue,
-                Some(name) => [name].into_iter().chain(spec.name_within.iter().copied()).collect::<Vec<_>>(),
-                None if spec.unique_by.is_empty() => continue,
-                None => spec.unique_by.to_vec(),
-            };
+            let attributes = spec.unique();
             let Some(&attribute) = attributes.first() else { continue };
+            let is_named = spec.unique_by.is_empty();
+            // What makes up a name may not be known yet, and then it is no other's.
+            if is_named && resource.attributes.get(attribute).is_none_or(template::is_unknown) {
+                continue;
+            }
             let place = |block: &Block| Self::place_of(block, attribute);
             let values = attributes.iter().map(|name| resource.attributes.get(*name)).collect();
             let Some(first) = seen.insert((kind, values), block) else { continue };
-            let (what, help) = match name {
-                Some(_) => {
+            let (what, help) = match is_named {
+                true => {
                     let name = resource.attributes.get(attribute).and_then(Value::as_str).unwrap_or_default();
                     (format!("two {kind} blocks have the name `{name}`"), "give one of them another name".to_owned())
                 }
-                None => {
+                false => {
                     let given = attributes.iter().filter(|name| resource.attributes.contains_key(**name));
                     let same = given.copied().collect::<Vec<_>>().join(", ");
                     let help = match attributes.as_slice() {

@@ -117,6 +117,7 @@ fn made(block: &Block, expansion: &Expansion) -> Vec<Block> {
                 depends_on: own.chain(block.depends_on.iter().cloned()).collect(),
                 protect: resource.protect || block.protect,
                 existing: resource.existing.clone(),
+                made_name: resource.made_name,
                 bad: BTreeSet::new(),
                 broken: false,
             }

@@ -53,7 +53,6 @@ impl Loading<'_, '_> {
         if shape::is_whole_reference(node) {
             return;
         }
-        let (place, is_a) = (node.place, node.is_a());
         match &mut node.item {
             Item::Table(table) => {
                 for entry in &mut table.entries {
@@ -89,10 +88,8 @@ impl Loading<'_, '_> {
                 }
                 node.item = Item::Table(Table { entries });
             }
-            _ => self.report.error(
-                Finding::at(place, format!("this is {is_a}, not a list of files"))
-                    .help("list names of files, or give a table of name = document"),
-            ),
+            // What it is was told when the block was held against its schema.
+            _ => node.item = Item::Table(Table::default()),
         }
     }
 

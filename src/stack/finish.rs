@@ -35,8 +35,9 @@ impl Finish<'_> {
             Value::Object(map) => map,
             _ => Attributes::new(),
         };
+        let mut made_name = block.made_name;
         if block.existing.is_none() {
-            self.name(block, spec, &mut attributes);
+            made_name |= self.name(block, spec, &mut attributes);
             if spec.taggable {
                 self.tag(block, spec, &mut attributes, report);
             }
@@ -48,12 +49,15 @@ impl Finish<'_> {
             depends_on,
             protect: block.protect,
             existing: block.existing.clone(),
+            made_name,
         }
     }
 
-    fn name(&self, block: &Block, spec: &KindSpec, attributes: &mut Attributes) {
-        let Some(naming) = spec.naming else { return };
-        if attributes.get(naming.attribute).is_none_or(|name| name.as_str() == Some("")) {
+    /// Gives it a name where the stack does not; says whether it did.
+    fn name(&self, block: &Block, spec: &KindSpec, attributes: &mut Attributes) -> bool {
+        let Some(naming) = spec.naming else { return false };
+        let is_made = attributes.get(naming.attribute).is_none_or(|name| name.as_str() == Some(""));
+        if is_made {
             let given: Vec<String> =
                 spec.name_digests.iter().filter_map(|name| attributes.get(*name)).map(Value::to_string).collect();
             let slug = match given.is_empty() {
@@ -63,6 +67,7 @@ impl Finish<'_> {
             let name = default_name(&self.scope.prefix(), &slug, naming.longest);
             attributes.insert(naming.attribute.to_owned(), name.into());
         }
+        is_made
     }
 
     fn tag(&self, block: &Block, spec: &KindSpec, attributes: &mut Attributes, report: &mut Report) {

@@ -13,6 +13,7 @@ mod diagnostic;
 mod expand;
 mod files;
 mod finish;
+mod head;
 mod language;
 mod moves;
 mod node;
@@ -36,6 +37,7 @@ use sha2::{Digest, Sha256};
 pub use blocks::{Guards, StateAt};
 pub use diagnostic::{Diagnostic, Diagnostics, nearest};
 pub use files::Files;
+pub use head::{Head, MadeOut, environments, head, made_out};
 pub use language::{BlockKind, Language, What};
 
 use crate::aws::facts;
@@ -83,19 +85,6 @@ pub struct Moved {
     pub to: Address,
 }
 
-/// Which stack a file holds: enough to find its state.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Head {
-    /// Its name.
-    pub name: String,
-    /// The region it stands in.
-    pub region: String,
-    /// The environment it was read for.
-    pub env: Option<String>,
-    /// Where the state is kept, if the stack says so.
-    pub state: StateAt,
-}
-
 /// A stack, read and checked.
 #[derive(Debug)]
 pub struct Stack {
@@ -133,18 +122,6 @@ pub struct Stack {
     pub warnings: Vec<Diagnostic>,
 }
 
-impl Head {
-    /// Which stack this is.
-    pub fn of(stack: &Stack) -> Self {
-        Self {
-            name: stack.name.clone(),
-            region: stack.region.clone(),
-            env: stack.env.clone(),
-            state: stack.state.clone(),
-        }
-    }
-}
-
 impl Stack {
     /// What names and ARNs are computed for; the account is not known here.
     pub fn scope(&self) -> Scope {
@@ -175,30 +152,6 @@ pub fn load(path: &Path, options: &Options<'_>, registry: &Registry) -> Result<S
     parse(&name, &text, &Files { read: &read, root: root.display().to_string() }, options, &language)
 }
 
-/// Reads which stack a file holds, and no more: enough to find its state, whatever is wrong with the rest.
-///
-/// # Errors
-/// Where the file cannot be read, is no TOML, or does not tell its name and region.
-pub fn head(path: &Path, options: &Options<'_>) -> Result<Head, Diagnostics> {
-    let (name, text) = read_text(path)?;
-    let mut reading = Reading { sources: Sources::default(), report: Report::default() };
-    reading.sources.add(&name, &text);
-    let head = reading.head(&text, options);
-    let failed = reading.report.errors() > 0;
-    match head {
-        Some(head) if !failed => Ok(head),
-        _ => Err(reading.report.told(&reading.sources).0),
-    }
-}
-
-/// The environments that a stack file has; none where it cannot be read. What is wrong there is told by [`load`].
-pub fn environments(path: &Path) -> Vec<String> {
-    let Ok((_, text)) = read_text(path) else { return Vec::new() };
-    let report = &mut Report::default();
-    let Some(mut root) = node::parse(&text, 0, report) else { return Vec::new() };
-    overlay::take_environments(&mut root, report).into_iter().map(|entry| entry.key).collect()
-}
-
 /// What a file is called in messages, and what is in it.
 fn read_text(path: &Path) -> Result<(String, String), Diagnostics> {
     let name = path.display().to_string();
@@ -227,14 +180,18 @@ pub fn reference(registry: &Registry) -> String {
 }
 
 /// The folder that the names of files are relative to: the one that holds `stacks/`, where the stack lies in a folder
-/// of that name, and otherwise the stack's own.
+/// of that name, and otherwise the stack's own. From where it is looked at makes no difference.
 fn project_root(path: &Path) -> PathBuf {
     let here = || PathBuf::from(".");
-    let own = path.parent().filter(|p| !p.as_os_str().is_empty()).map_or_else(here, Path::to_path_buf);
-    if own.file_name().is_some_and(|name| name == "stacks") {
-        return own.parent().filter(|p| !p.as_os_str().is_empty()).map_or_else(here, Path::to_path_buf);
+    let named = |path: &Path| if path.as_os_str().is_empty() { here() } else { path.to_path_buf() };
+    let own = path.parent().map_or_else(here, named);
+    // What `.` is called is only known of the whole path.
+    let is_in_stacks = own.canonicalize().is_ok_and(|whole| whole.ends_with("stacks"));
+    match own.parent() {
+        _ if !is_in_stacks => own,
+        Some(parent) if own.ends_with("stacks") => named(parent),
+        _ => own.join(".."),
     }
-    own
 }
 
 /// Reads a stack from its text; `name` is what it is called in messages.
@@ -305,23 +262,6 @@ impl Reading {
         scopes.fill(&mut tree, &self.sources, &mut self.report);
         let Item::Table(root) = tree.item else { return Top::default() };
         blocks::read(root, tree.place, language, &mut self.report)
-    }
-
-    /// Reads what is needed to find the stack's state. A variable that has no value is missed only if that names it.
-    fn head(&mut self, text: &str, options: &Options<'_>) -> Option<Head> {
-        let mut root = node::parse(text, 0, &mut self.report)?;
-        let environments = overlay::take_environments(&mut root, &mut self.report);
-        if let Some(env) = &options.env {
-            overlay::apply(&mut root, &environments, env, &mut self.report);
-        }
-        let mut scopes = Scopes::new(options, root.take("vars"), &mut self.report);
-        root.entries.retain(|entry| matches!(entry.key.as_str(), "name" | "region" | "state"));
-        let mut tree = Node { item: Item::Table(root), place: Place::new(0, 0..text.len()) };
-        self.fill_own(&mut tree, options, &mut scopes);
-        scopes.fill(&mut tree, &self.sources, &mut self.report);
-        let Item::Table(root) = tree.item else { return None };
-        let top = blocks::read_top(root, tree.place, &[], &mut self.report);
-        Some(Head { name: top.name?, region: top.region?, env: options.env.clone(), state: top.state })
     }
 
     /// What `${self.…}` knows: the stack's own name and region, which may come from variables.
@@ -484,8 +424,11 @@ impl Reading {
             hash.update(text.as_bytes());
         };
         add(options.env.as_deref().unwrap_or(""));
-        for (name, text) in self.sources.iter() {
-            add(name);
+        for (index, (name, text)) in self.sources.iter().enumerate() {
+            // What the stack file is called depends on where it is looked at from.
+            if index > 0 {
+                add(name);
+            }
             add(text);
         }
         for (name, value) in scopes.variables() {

@@ -202,25 +202,31 @@ fn is_part(written: &Value, whole: &Value) -> bool {
 /// Parses TOML; `None` where there are syntax errors, which are then in the report.
 pub fn parse(text: &str, file: usize, report: &mut Report) -> Option<Table> {
     let (table, errors) = DeTable::parse_recoverable(text);
-    let mut seen_lines = std::collections::BTreeSet::new();
+    let start =
+        |error: &toml::de::Error| error.span().map_or(0, |span| text.floor_char_boundary(span.start.min(text.len())));
+    let (twice, broken): (Vec<_>, Vec<_>) = errors.iter().partition(|error| error.message().contains("duplicate"));
+    // One quotation mark that is missing makes nonsense of all that follows.
+    if let Some(first) = broken.iter().min_by_key(|error| start(error)) {
+        let line = |error: &toml::de::Error| text[..start(error)].matches('\n').count();
+        let lines: std::collections::BTreeSet<usize> = broken.iter().map(|error| line(error)).collect();
+        let more = match lines.len() - 1 {
+            0 => String::new(),
+            1 => "; one more line was not understood, most likely because of this one".to_owned(),
+            more => format!("; {more} more lines were not understood, most likely because of this one"),
+        };
+        let message = format!("this is not TOML: {}", first.message().trim_end());
+        report.error(
+            Finding::at(Place::new(file, first.span().unwrap_or(0..0)), message)
+                .help(format!("texts stand in quotes, lists in brackets: key = \"text\"{more}")),
+        );
+        return None;
+    }
     let mut told_until = 0;
-    for error in &errors {
-        let span = error.span().unwrap_or(0..0);
-        let start = text.floor_char_boundary(span.start.min(text.len()));
-        // What follows on the same line is usually the same mistake again.
-        if !seen_lines.insert(text[..start].matches('\n').count()) {
-            continue;
-        }
-        if !error.message().contains("duplicate") {
-            let message = format!("this is not TOML: {}", error.message().trim_end());
-            report.error(
-                Finding::at(Place::new(file, span), message)
-                    .help("texts stand in quotes, lists in brackets: key = \"text\""),
-            );
-        } else if start >= told_until {
-            // The keys of a table that stands twice are twice there, too.
-            told_until = next_header(text, start);
-            report.error(duplicate(text, file, span));
+    for error in twice {
+        // The keys of a table that stands twice are twice there, too.
+        if start(error) >= told_until {
+            told_until = next_header(text, start(error));
+            report.error(duplicate(text, file, error.span().unwrap_or(0..0)));
         }
     }
     if !errors.is_empty() {
@@ -229,6 +235,12 @@ pub fn parse(text: &str, file: usize, report: &mut Report) -> Option<Table> {
     let before = report.errors();
     let table = convert_table(table.get_ref(), file, report);
     (report.errors() == before).then_some(table)
+}
+
+/// As much of a text as can be read as TOML, whatever is wrong with the rest.
+pub fn recovered(text: &str, file: usize) -> Table {
+    let (table, _) = DeTable::parse_recoverable(text);
+    convert_table(table.get_ref(), file, &mut Report::default())
 }
 
 /// Where the next table begins behind a byte.

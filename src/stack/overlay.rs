@@ -103,7 +103,14 @@ fn remove(root: &mut Table, list: &Node, report: &mut Report) {
             );
             continue;
         };
-        if let Err((missing, help)) = remove_path(root, text) {
+        let removed = remove_path(root, text);
+        // The table of a kind whose last block went goes with it.
+        if let Some((kind, _)) = text.split_once('.')
+            && root.get(kind).and_then(Node::table).is_some_and(|table| table.entries.is_empty())
+        {
+            root.take(kind);
+        }
+        if let Err((missing, help)) = removed {
             report.error(
                 Finding::at(item.place, format!("there is no `{missing}` to remove from the stack"))
                     .maybe_help(help.or_else(|| Some("take the entry out of `remove`".to_owned()))),

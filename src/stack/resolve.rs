@@ -17,6 +17,7 @@ use super::substitute::{UNREAD, is_reference, substitute};
 use crate::aws::facts;
 use crate::graph::template::{self, Part};
 use crate::graph::{Address, Reference};
+use crate::words::nearest_address;
 
 /// Everything that names can mean.
 pub struct Names<'n, 'a> {
@@ -248,12 +249,15 @@ impl Names<'_, '_> {
             ));
         }
         let Some((kind, name)) = target.split_once('.') else {
-            return Finding::at(at, format!("`${{{reference}}}` is no reference"))
-                .help("references look like ${vpc.main.id}, ${vars.x} or ${self.region}");
+            let help = match meant_scope(target) {
+                Some(scope) => format!("did you mean `${{{scope}.{}}}`?", reference.attribute),
+                None => "references look like ${vpc.main.id}, ${vars.x} or ${self.region}".to_owned(),
+            };
+            return Finding::at(at, format!("`${{{reference}}}` is no reference")).help(help);
         };
         if self.language.block(kind).is_none() {
             let known = self.language.names().chain(["vars", "self", "stack"]);
-            let help = nearest(kind, known).map(|near| format!("did you mean `{near}`?"));
+            let help = meant_scope(kind).or_else(|| nearest(kind, known)).map(|near| format!("did you mean `{near}`?"));
             return Finding::at(at, format!("`${{{reference}}}` names no kind of block: there is no `{kind}`"))
                 .help(help.unwrap_or_else(|| format!("for the text itself write `$${{{reference}}}`")));
         }
@@ -263,7 +267,11 @@ impl Names<'_, '_> {
                 let prefix = format!("{kind}.");
                 let own = self.resources.iter().chain(self.constructs.keys());
                 let own = own.filter_map(|address| address.strip_prefix(&prefix));
-                let help = did_you_mean(name, own, "there are");
+                let below = format!("/{target}");
+                let help = match self.resources.iter().filter(|address| address.ends_with(&below)).min() {
+                    Some(below) => Some(format!("did you mean `${{{below}.{}}}`?", reference.attribute)),
+                    None => did_you_mean(name, own, "there are"),
+                };
                 Finding::at(at, format!("there is no {kind} named `{name}`"))
                     .help(help.unwrap_or_else(|| format!("declare [{kind}.{name}]")))
             }
@@ -286,10 +294,11 @@ impl Names<'_, '_> {
                     None if self.resources.contains(text) => out.push(address),
                     None if self.meant.contains(text) => {}
                     None => {
-                        let all = self.resources.iter().chain(self.constructs.keys()).map(String::as_str);
+                        let all = || self.resources.iter().chain(self.constructs.keys()).map(String::as_str);
+                        let near = nearest_address(text, all()).map(|near| format!("did you mean `{near}`?"));
                         report.error(
                             Finding::at(*place, format!("`depends_on` names `{text}`, which is not in the stack"))
-                                .maybe_help(did_you_mean(text, all, "there are")),
+                                .maybe_help(near.or_else(|| did_you_mean(text, all(), "there are"))),
                         );
                     }
                 },
@@ -307,6 +316,11 @@ impl Names<'_, '_> {
         fitting.sort_unstable();
         fitting.first().map(|address| format!("did you mean `{address}`?"))
     }
+}
+
+/// The scope that a word was meant to be: `var`, as other tools call it.
+fn meant_scope(word: &str) -> Option<&'static str> {
+    ["vars", "self", "stack"].into_iter().find(|scope| word.len() > 2 && scope.starts_with(word))
 }
 
 /// Words that mean something to AWS itself where a name may stand.

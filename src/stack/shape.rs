@@ -165,6 +165,17 @@ impl<'a> Shape<'a> {
         if is_whole_reference(node) || self.is_file(node) {
             return;
         }
+        if self.extension("x-files").is_some() {
+            let help = match node.text() {
+                Some(name) if name.contains('.') && !name.contains(char::is_whitespace) => {
+                    format!("put it in brackets: [\"{name}\"]")
+                }
+                _ => "list names of files, or give a table of name = document".to_owned(),
+            };
+            report
+                .error(Finding::at(node.place, format!("`{what}` is {}, not a list of files", node.is_a())).help(help));
+            return;
+        }
         let all = self.alternatives();
         let fitting: Vec<Self> = all.iter().copied().filter(|one| one.fits_type(node)).collect();
         match fitting.as_slice() {

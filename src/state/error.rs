@@ -117,8 +117,8 @@ impl StateError {
             }
             Self::Io { .. } => "make the path readable and writable, and run the same command again".into(),
             Self::Damaged { .. } => {
-                "nothing was overwritten; `cofferdam recover` rebuilds the state from the cloud, or \
-                                     put back the newest copy under history/"
+                "nothing was overwritten; `cofferdam recover STACK` rebuilds the state from the cloud, and \
+                 `cofferdam history restore STACK N` goes back to what run N left"
                     .into()
             }
             Self::Newer { .. } => "use the version of cofferdam that wrote it, or a newer one".into(),

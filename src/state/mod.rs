@@ -212,6 +212,9 @@ pub enum Record {
     Outputs {
         /// By name.
         outputs: BTreeMap<String, Value>,
+        /// By name, what they are made from.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        of: BTreeMap<String, Vec<Address>>,
     },
     /// The run came to its end, and its snapshot is written next.
     End {
@@ -255,6 +258,9 @@ pub struct State {
     /// The stack's outputs when it was last applied.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, Value>,
+    /// What the outputs are made from: they go with it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs_of: BTreeMap<String, Vec<Address>>,
     /// What is held against what the stack says.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub held: Holds,
@@ -279,6 +285,7 @@ impl State {
             resources: BTreeMap::new(),
             deposed: Aside::default(),
             outputs: BTreeMap::new(),
+            outputs_of: BTreeMap::new(),
             held: Holds::new(),
             unresolved: Vec::new(),
         }
@@ -370,6 +377,8 @@ impl State {
             Record::Remove { address, id } => {
                 if self.resources.get(&address).is_some_and(|entry| entry.id == id) {
                     self.resources.remove(&address);
+                    let of = &self.outputs_of;
+                    self.outputs.retain(|name, _| !of.get(name).is_some_and(|of| of.contains(&address)));
                 }
                 self.deposed.remove(&address, &id);
             }
@@ -383,7 +392,9 @@ impl State {
                 }
                 let entries = self.resources.values_mut().chain(self.deposed.entries_mut());
                 entries.flat_map(|e| &mut e.depends_on).filter(|a| **a == from).for_each(|a| *a = to.clone());
+                self.outputs_of.values_mut().flatten().filter(|a| **a == from).for_each(|a| *a = to.clone());
             }
+            Record::Outputs { outputs, of } => (self.outputs, self.outputs_of) = (outputs, of),
             Record::Hold { address, path, held } => {
                 let of_resource = self.held.entry(address.clone()).or_default();
                 match held {
@@ -394,7 +405,6 @@ impl State {
                     self.held.remove(&address);
                 }
             }
-            Record::Outputs { outputs } => self.outputs = outputs,
         }
     }
 

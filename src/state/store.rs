@@ -79,12 +79,22 @@ impl Store {
     /// # Errors
     /// Where it cannot be read or is damaged.
     pub fn read(&self) -> Result<Option<State>, StateError> {
-        Ok(self.found(&self.place.contents()?)?.map(|found| {
-            found.records.into_iter().fold(found.snapshot.state, |mut state, record| {
-                state.take(record);
-                state
-            })
-        }))
+        let Some(found) = self.found(&self.place.contents()?)? else { return self.never_was().map(|()| None) };
+        Ok(Some(found.records.into_iter().fold(found.snapshot.state, |mut state, record| {
+            state.take(record);
+            state
+        })))
+    }
+
+    /// Sees that where there is no state none was lost: earlier ones would be in the history.
+    fn never_was(&self) -> Result<(), StateError> {
+        match self.place.history()?.iter().any(|name| number_of(name).is_some()) {
+            true => Err(StateError::damaged(
+                self.place.name(SNAPSHOT),
+                "it is missing, and the history beside it holds earlier ones",
+            )),
+            false => Ok(()),
+        }
     }
 
     fn found(&self, contents: &Contents) -> Result<Option<Found>, StateError> {
@@ -150,7 +160,12 @@ impl Store {
             let Some(bytes) = self.place.read(&key)? else { continue };
             out.extend(snapshot::parse_run(&self.place.name(&key), &bytes)?.map(|run| (number, run)));
         }
-        if let Some(Snapshot { run: Some(run), state }) = self.last()? {
+        // A last one that is damaged is nobody's run any more; those before it can still be gone back to.
+        let last = match self.last() {
+            Err(StateError::Damaged { .. }) => None,
+            last => last?,
+        };
+        if let Some(Snapshot { run: Some(run), state }) = last {
             out.retain(|(number, _)| *number < state.serial);
             out.push((state.serial, run));
         }
@@ -168,11 +183,11 @@ impl Store {
     /// # Errors
     /// Where it cannot be read or is damaged.
     pub fn snapshot(&self, number: u64) -> Result<Option<Snapshot>, StateError> {
-        if let Some(last) = self.last()?.filter(|last| last.state.serial == number) {
-            return Ok(Some(last));
-        }
         let key = format!("history/{}", name_of(number));
-        self.place.read(&key)?.map(|bytes| snapshot::parse(&self.place.name(&key), &bytes)).transpose()
+        match self.place.read(&key)? {
+            Some(bytes) => snapshot::parse(&self.place.name(&key), &bytes).map(Some),
+            None => Ok(self.last()?.filter(|last| last.state.serial == number)),
+        }
     }
 
     /// The same, of which there must be one.
@@ -237,6 +252,7 @@ impl Store {
     fn begin(&self, writing: &mut Writing, fresh: &dyn Fn() -> State) -> Result<State, StateError> {
         let contents = writing.held.contents()?;
         let Some(Found { snapshot, records, whole }) = self.found(&contents)? else {
+            self.never_was()?;
             let state = fresh();
             writing.write(&state, None, false)?;
             writing.begin(&state, 0)?;

@@ -84,7 +84,9 @@ fn destroying_is_explicit_and_not_guarded() {
     assert!(project.state().is_empty());
     project.succeeds(&["apply", "--yes"]);
     project.succeeds(&["plan", "--destroy", "--out", "destroy.plan"]);
-    project.succeeds(&["apply", "--plan", "destroy.plan"]);
+    let told = refused(&project, &["apply", "--plan", "destroy.plan"]);
+    assert!(told.contains("no terminal to ask on") && told.contains("--yes"), "{told}");
+    project.succeeds(&["apply", "--plan", "destroy.plan", "--yes"]);
     assert!(project.state().is_empty());
 }
 
@@ -97,6 +99,10 @@ fn an_account_that_the_guards_do_not_name_is_refused() {
     ");
     project.write("[guards]\naccounts = [\"111122223333\", \"123456789012\"]\n");
     project.succeeds(&["plan"]);
+    // What is deleted is guarded as what is made.
+    project.write("[guards]\naccounts = [\"111122223333\"]\n");
+    let told = refused(&project, &["destroy", "--yes"]);
+    assert!(told.contains("this stack is only for 111122223333"), "{told}");
 }
 
 #[test]

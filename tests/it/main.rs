@@ -18,6 +18,7 @@ mod language;
 mod lifecycle;
 mod local;
 mod main_job;
+mod newcomer;
 mod objects;
 mod orphans;
 mod permissions;

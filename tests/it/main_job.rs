@@ -211,7 +211,7 @@ async fn the_stack_of_the_first_minutes_is_applied_edited_and_destroyed() {
     let before = inventory(&aws).await;
 
     let applied = project.succeeds(&["apply", "ecs-poc"]);
-    assert!(applied.contains("Plan: 34 to create.\n"), "{applied}");
+    assert!(applied.contains("Plan: 34 to create; 1 only read.\n"), "{applied}");
     assert!(applied.contains("Done: 34 created in "), "{applied}");
     let outputs = applied.rsplit("\nOutputs:\n").next().expect("outputs");
     for expected in ["cluster            = \"ecs-poc-main\"", "vpc_id             = \"vpc-", "nat_public_ips     = [\""]
@@ -336,13 +336,23 @@ fn a_local_cloud_that_was_stopped_or_emptied_is_planned_anew() {
             let output = project.run(&["plan", "minimal"]);
             let (out, err) = (text(&output.stdout), text(&output.stderr));
             assert!(err.contains("what was in it is gone"), "after {after} the user is told why:\n{err}");
-            assert!(out.contains("Plan: 20 to create.\n"), "after {after} all is created anew:\n{out}");
+            assert!(out.contains("Plan: 20 to create; 1 only read.\n"), "after {after} all is created anew:\n{out}");
             assert!(!out.contains("Changed outside"), "after {after} nothing of it is drift:\n{out}");
         }
         let applied = project.succeeds(&["apply", "minimal"]);
         assert!(applied.contains("Done: 20 created in "), "{applied}");
         project.plan_is_empty("minimal", after);
     }
+    // Another region is another place, of which nothing would be seen where the stack stands now.
+    project.edit("stacks/minimal.toml", "eu-west-2", "eu-west-1");
+    for verb in ["plan", "apply", "destroy"] {
+        let output = project.run(&[verb, "minimal"]);
+        let err = text(&output.stderr);
+        assert!(!output.status.success() && err.contains("this stack stands in eu-west-2"), "{verb}: {err}");
+        assert!(err.contains("--new-region"), "{verb}: {err}");
+    }
+    assert!(project.succeeds(&["plan", "minimal", "--new-region"]).contains("Plan: 20 to create"));
+    project.edit("stacks/minimal.toml", "eu-west-1", "eu-west-2");
     project.succeeds(&["cloud", "down"]);
     let destroyed = project.run(&["destroy", "minimal"]);
     assert!(destroyed.status.success(), "{}", text(&destroyed.stderr));

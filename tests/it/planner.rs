@@ -586,6 +586,51 @@ rows! {
         ..Row::default()
     };
 
+    what_would_be_made_under_a_name_of_the_state_is_refused: Row {
+        desired: json!({
+            "site.new": { "name": "web" },
+            "edge.b/site.main": { "name": "edge" },
+            "edge.b/site.other": { "name": "other" },
+            "site.second": { "name": "first" },
+            "site.first": { "name": "second" },
+            "site.again": { "name": "gone" },
+            "dns_record.new": { "zone": "Z1", "name": "www.example.com", "type": "A", "values": ["10.0.0.1"] },
+            "site.stays": { "name": "stays", "fixed": "new" },
+        }),
+        state: json!({
+            "site.old": { "attributes": { "name": "web" } },
+            "edge.a/site.main": { "attributes": { "name": "edge" } },
+            "edge.a/site.other": { "attributes": { "name": "other" } },
+            "site.first": { "attributes": { "name": "first" } },
+            "site.second": { "attributes": { "name": "second" } },
+            "site.gone": { "attributes": { "name": "gone" } },
+            "dns_record.old": {
+                "attributes": { "zone": "Z1", "name": "www.example.com", "type": "A", "values": ["10.0.0.1"] },
+            },
+            "site.stays": { "attributes": { "name": "stays", "fixed": "old" } },
+        }),
+        observed: json!({ "site.gone": null }),
+        ..Row::default()
+    };
+
+    a_name_that_was_made_stays: Row {
+        desired: json!({
+            "site.moved": { "name": "demo-moved", "made_name": true },
+            "site.given": { "name": "demo-given" },
+            "node.user": { "inputs": ["${site.moved.name}"] },
+            "security_group.same": { "name": "demo-same-1", "description": "a", "vpc": "vpc-1", "made_name": true },
+            "security_group.other": { "name": "demo-other-2", "description": "b", "vpc": "vpc-1", "made_name": true },
+        }),
+        state: json!({
+            "site.moved": { "attributes": { "name": "demo-old" } },
+            "site.given": { "attributes": { "name": "demo-was" } },
+            "node.user": node_on(&["site.moved"], json!({ "inputs": ["demo-old"] })),
+            "security_group.same": { "attributes": { "name": "demo-former-1", "description": "a", "vpc": "vpc-1" } },
+            "security_group.other": { "attributes": { "name": "demo-former-3", "description": "a", "vpc": "vpc-1" } },
+        }),
+        ..Row::default()
+    };
+
     drift_of_what_is_no_longer_in_the_stack: Row {
         desired: json!({}),
         state: json!({ "node.a": node(json!({ "size": 1 })), "node.b": node(json!({})) }),

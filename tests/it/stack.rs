@@ -26,7 +26,7 @@ fn canonical(cloud: &Simulated, kind: &str, attributes: Attributes) -> Attribute
     (spec.canonical)(attributes).unwrap_or_else(|p| panic!("{kind}: {}", p.message))
 }
 
-/// A graph from `{"node.a": {attributes}}`. `depends_on`, `protect` and `existing` among the attributes are the
+/// A graph from `{"node.a": {attributes}}`. `depends_on`, `protect`, `existing` and `made_name` among the attributes are the
 /// resource's own; what stands under `outputs` are the stack's outputs.
 pub fn graph(cloud: &Simulated, stack: Value) -> Graph {
     let mut outputs = BTreeMap::new();
@@ -42,8 +42,9 @@ pub fn graph(cloud: &Simulated, stack: Value) -> Graph {
         let depends_on = attributes.remove("depends_on").map(list).unwrap_or_default();
         let protect = attributes.remove("protect").is_some_and(|p| p == true);
         let existing = attributes.remove("existing").map(|id| id.as_str().unwrap().to_owned());
+        let made_name = attributes.remove("made_name").is_some_and(|made| made == true);
         let attributes = if existing.is_some() { attributes } else { canonical(cloud, address.kind(), attributes) };
-        resources.push(Resource { depends_on, protect, existing, ..Resource::new(address, attributes) });
+        resources.push(Resource { depends_on, protect, existing, made_name, ..Resource::new(address, attributes) });
     }
     Graph::new(resources, outputs, |kind, attribute| {
         cloud.spec(kind).is_some_and(|spec| spec.needs_only_existence.contains(&attribute))

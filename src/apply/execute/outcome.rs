@@ -427,8 +427,9 @@ impl Run<'_> {
                 })
                 .collect();
             if self.plan.mode == Mode::Apply || self.ledger.state().resources.is_empty() {
-                if self.ledger.state().outputs != outputs {
-                    self.ledger.note(Record::Outputs { outputs: outputs.clone() });
+                let (state, of) = (self.ledger.state(), &self.plan.outputs_of);
+                if state.outputs != outputs || state.outputs_of != *of {
+                    self.ledger.note(Record::Outputs { outputs: outputs.clone(), of: of.clone() });
                 }
                 self.report.outputs = outputs;
             }

@@ -19,18 +19,43 @@ pub fn plan(plan: &Plan) -> String {
         let _ = writeln!(text, "{}", style::faint(legend));
     }
     text.push_str(&summary(plan));
+    text.push_str(&legend(plan));
     text
+}
+
+/// What the marks mean that stand before the addresses.
+fn legend(plan: &Plan) -> String {
+    const MARKS: [(&str, &str); 7] = [
+        ("+", "create"),
+        ("~", "change in place"),
+        ("+/-", "make anew, then delete the old one"),
+        ("-/+", "delete, then make anew"),
+        ("-", "delete"),
+        (".", "forget"),
+        ("!", "changed outside of this tool"),
+    ];
+    let used: Vec<&str> = plan.changing().map(|action| sign(action).0).chain(plan.drift.iter().map(|_| "!")).collect();
+    let told: Vec<String> = MARKS
+        .iter()
+        .filter(|(mark, _)| used.contains(mark))
+        .map(|(mark, meaning)| format!("{mark} {meaning}"))
+        .collect();
+    match told.is_empty() {
+        true => String::new(),
+        false => format!("{}\n", style::faint(&told.join("   "))),
+    }
 }
 
 /// The last line: how many of each.
 pub fn summary(plan: &Plan) -> String {
-    let Summary { create, update, replace, delete, forget, no_change, .. } = plan.summary;
+    let Summary { create, update, replace, delete, forget, no_change, read, .. } = plan.summary;
+    let only_read = if read == 0 { String::new() } else { format!(", {read} only read") };
     if !plan.has_changes() && plan.mode == Mode::Destroy {
         return format!("{}: nothing of this stack exists.\n", style::good("Nothing to delete"));
     }
     if !plan.has_changes() {
         return format!(
-            "{} ({}).\n",
+            "{} ({}{only_read}).\n",
             style::good("No changes"),
             plural(no_change, "resource is as it should be", "resources are as they should be")
         );
@@ -48,7 +73,11 @@ pub fn summary(plan: &Plan) -> String {
         .map(|(count, what, style)| style::paint(*style, &format!("{count} {what}")))
         .collect();
     let told = if told.is_empty() { "only outputs change".to_owned() } else { told.join(", ") };
-    let rest = if no_change == 0 { String::new() } else { format!("; {no_change} as they should be") };
+    let rest = match (no_change, read) {
+        (0, 0) => String::new(),
+        (0, read) => format!("; {read} only read"),
+        (no_change, _) => format!("; {no_change} as they should be{only_read}"),
+    };
     format!("{}: {told}{rest}.\n", style::strong("Plan"))
 }
 

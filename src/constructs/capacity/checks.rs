@@ -10,6 +10,7 @@ use crate::constructs::below::{is_unknown, named};
 use crate::constructs::place::{Place, Wanted, place};
 use crate::constructs::providers::own_cluster;
 use crate::graph::{Address, Attributes, Problem};
+use crate::kinds::instance_type;
 
 /// The smallest root volume that Amazon's ECS-optimized images of Amazon Linux 2023 start from, in GiB.
 const IMAGE_GIB: u32 = 30;
@@ -86,18 +87,11 @@ fn instance_types(capacity: &Capacity, problems: &mut Vec<Problem>) -> Vec<Strin
         }
     };
     for (at, one) in all.iter().enumerate() {
-        let well_formed = one.split_once('.').is_some_and(|(family, size)| {
-            !size.is_empty() && family.contains(|c: char| c.is_ascii_digit()) && !family.contains(char::is_whitespace)
-        });
-        if !well_formed && !is_unknown(one) {
-            let path = if capacity.instance_type.is_some() {
-                "instance_type".to_owned()
-            } else {
-                format!("instance_types.{at}")
-            };
-            problems
-                .push(Problem::at(&path, format!("`{one}` is no instance type")).help("it looks like \"t3.small\""));
-        }
+        let path = match capacity.instance_type {
+            Some(_) => "instance_type".to_owned(),
+            None => format!("instance_types.{at}"),
+        };
+        problems.extend(instance_type::problem(&path, one));
     }
     all
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::graph::{Attributes, Problem, template};
+use crate::kinds::instance_type;
 
 /// A day and a year, in seconds ("CreateAutoScalingGroup", MaxInstanceLifetime).
 const LIFETIMES: std::ops::RangeInclusive<i64> = 86_400..=31_536_000;
@@ -49,6 +50,11 @@ pub fn check(attributes: &Attributes) -> Vec<Problem> {
     let none = |value: &Value| value.as_array().is_some_and(Vec::is_empty);
     if mixed.and_then(|mixed| mixed.get("instance_types")).is_some_and(none) {
         problems.push(Problem::at("mixed_instances.instance_types", "a mix of no instance types").help("name some"));
+    }
+    let types = mixed.and_then(|mixed| mixed.get("instance_types")).and_then(Value::as_array).into_iter().flatten();
+    for (index, name) in types.enumerate() {
+        let path = format!("mixed_instances.instance_types.{index}");
+        problems.extend(name.as_str().and_then(|name| instance_type::problem(&path, name)));
     }
     if attributes.get("subnets").is_some_and(none) {
         problems.push(Problem::at("subnets", "no subnet to start instances in").help("name at least one"));

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use crate::graph::{Attributes, Problem, template};
+use crate::kinds::instance_type;
 
 /// The longest user data, in bytes before encoding ("Work with instance user data").
 const LONGEST_USER_DATA: usize = 16 * 1024;
@@ -22,6 +23,10 @@ pub fn check(attributes: &Attributes) -> Vec<Problem> {
     if let Some(bad) = name.chars().find(|c| !c.is_ascii_alphanumeric() && !"()./_-".contains(*c)) {
         let message = format!("`{bad}` in `{name}`: EC2 takes letters, digits and `( ) . / _ -`");
         problems.push(Problem::at("name", message).help("choose another name"));
+    }
+    let kind = plain("instance_type");
+    if !kind.is_empty() {
+        problems.extend(instance_type::problem("instance_type", kind));
     }
     let image = plain("image");
     if !image.is_empty() && !image.starts_with("ami-") && !image.starts_with("resolve:ssm:") {

@@ -1,7 +1,7 @@
 //! Targets: what a plan of a part takes along, and what it leaves alone for the sake of the rest.
 
 use super::*;
-use crate::words::nearest;
+use crate::words::nearest_address;
 
 impl<'a> Planner<'a, '_> {
     /// The addresses that `--target` selects: those named, what they depend on, and, of what is deleted, what depends on
@@ -17,7 +17,7 @@ impl<'a> Planner<'a, '_> {
         let mut errors = Vec::new();
         for name in inputs.targets.iter().chain(inputs.replace) {
             if !all.iter().any(|address| address.is_within(name)) {
-                let near = nearest(name, all.iter().map(|a| a.as_str())).map(str::to_owned);
+                let near = nearest_address(name, all.iter().map(|a| a.as_str())).map(str::to_owned);
                 errors.push(PlanError::UnknownTarget { name: name.clone(), near });
             }
         }

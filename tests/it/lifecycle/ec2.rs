@@ -73,7 +73,6 @@ tags    = { Of = "table" }
         Step::Drift("elastic_ip.spare", "tags", json!({})),
         Step::Drift("internet_gateway.spare", "vpc", json!(null)),
         one("elastic_ip = \"nat\"", "elastic_ip = \"spare\"", "replace", "nat_gateway.main.elastic_ip"),
-        // moto does not set the address free when its gateway goes, and so this is seen on one without.
         one("elastic_ip = \"spare\"", "connectivity = \"private\"", "replace", "nat_gateway.main.connectivity"),
         one("\"a\" # home", "\"b\" # home", "replace", "nat_gateway.main.subnet"),
         // The table's route leads to another gateway then.

@@ -353,6 +353,77 @@ async fn what_is_asked_for_is_made_anew() {
 }
 
 #[tokio::test]
+async fn a_nat_gateway_is_made_anew_with_the_address_it_had() {
+    let project = Project::new(
+        Emulator::Moto,
+        "[network.main]\ncidr = \"10.0.0.0/16\"\nnat = \"single\"\nendpoints = []\n\n[network.main.subnets]\nprivate = \
+         [\"a\"]\npublic = [\"a\"]\n",
+    );
+    project.succeeds(&["apply", "--yes"]);
+    let before = project.ids();
+    let gateway = before.keys().find(|address| address.contains("/nat_gateway.")).expect("there is one").clone();
+    project.succeeds(&["apply", "--yes", "--replace", &gateway]);
+    project.plan_is_empty("the replacement");
+    let after = project.ids();
+    assert_ne!(before[&gateway], after[&gateway]);
+    let changed = before.keys().filter(|address| before[*address] != after[*address]).count();
+    assert_eq!(changed, 1, "the elastic IP and all else stay: {before:#?}\n{after:#?}");
+    project.succeeds(&["destroy", "--yes"]);
+}
+
+/// What stands at another address under the same name is the same thing: it is never made and then deleted.
+#[tokio::test]
+async fn one_name_at_two_addresses_is_refused() {
+    let project = Project::new(Emulator::Moto, "[role.web]\nname = \"{u}-api\"\nservice = \"ec2.amazonaws.com\"\n");
+    project.succeeds(&["apply", "--yes"]);
+    let renamed = "[role.api]\nname = \"{u}-api\"\nservice = \"ec2.amazonaws.com\"\n";
+    project.write(renamed);
+    let told = fails(&project, &["apply", "--yes"]).replace(&project.name, "demo");
+    insta::assert_snapshot!(told, @r#"
+    error: role.api would be what role.web in the state is already: the IAM role named `demo-api`
+      help: if it only has another address now, say so at the top of the stack: moved = [{ from = "role.web", to = "role.api" }] (or with `cofferdam state mv STACK role.web role.api`); otherwise give it another name
+    "#);
+    project.write(&format!("moved = [{{ from = \"role.web\", to = \"role.api\" }}]\n{renamed}"));
+    project.succeeds(&["apply", "--yes"]);
+    project.plan_is_empty("the move");
+    // A move to an address that the stack does not have.
+    project.succeeds(&["state mv", "role.api", "role.wbe"]);
+    project.write(renamed);
+    let told = fails(&project, &["plan"]);
+    assert!(told.contains("cofferdam state mv STACK role.wbe role.api"), "{told}");
+    project.succeeds(&["state mv", "role.wbe", "role.api"]);
+    project.plan_is_empty("moving it back");
+    project.succeeds(&["destroy", "--yes"]);
+}
+
+/// Names that are made for the user follow the address of the first apply.
+#[tokio::test]
+async fn what_is_moved_keeps_the_name_that_was_made_for_it() {
+    let stack = "[log_group.web]\n\n[role.web]\nservice = \"ec2.amazonaws.com\"\n\n[instance_profile.web]\nrole = \
+                 \"web\"\n\n[cluster.web]\n\n[network.main]\ncidr = \"10.0.0.0/16\"\nendpoints = []\nsubnets = { private = \
+                 [\"a\"], public = [\"a\"] }\n\n[capacity.web]\ncluster = \"web\"\ninstance_type = \"t3.small\"\nnetwork = \
+                 \"main\"\nsize = { min = 0, max = 1 }\n";
+    let project = Project::new(Emulator::Together, stack);
+    project.succeeds(&["apply", "--yes"]);
+    let before = project.ids();
+    let moves: Vec<String> = ["log_group", "role", "instance_profile", "cluster", "capacity"]
+        .iter()
+        .map(|kind| format!("{{ from = \"{kind}.web\", to = \"{kind}.api\" }}"))
+        .collect();
+    let renamed = stack.replace(".web]", ".api]").replace("role = \"web\"", "role = \"api\"");
+    let renamed = renamed.replace("cluster = \"web\"", "cluster = \"api\"");
+    project.write(&format!("moved = [{}]\n\n{renamed}", moves.join(", ")));
+    let planned = project.planned(&[]);
+    assert!(planned.iter().all(|one| one.starts_with("update")), "{planned:#?}");
+    project.succeeds(&["apply", "--yes"]);
+    project.plan_is_empty("the moves");
+    let renamed: std::collections::BTreeMap<String, String> =
+        before.into_iter().map(|(address, id)| (address.replace(".web", ".api"), id)).collect();
+    assert_eq!(project.ids(), renamed);
+    project.succeeds(&["destroy", "--yes"]);
+}
+
+#[tokio::test]
 async fn a_saved_plan_is_applied_as_it_was_shown_or_not_at_all() {
     let project = Project::new(Emulator::Moto, ROLES);
     project.succeeds(&["plan", "--out", "first.plan"]);
@@ -379,7 +450,7 @@ async fn a_saved_plan_is_applied_as_it_was_shown_or_not_at_all() {
     assert!(err.contains("no plan file"), "{err}");
 
     project.succeeds(&["plan", "--destroy", "--out", "end.plan"]);
-    project.succeeds(&["apply", "--plan", "end.plan"]);
+    project.succeeds(&["apply", "--plan", "end.plan", "--yes"]);
     assert!(project.state().is_empty());
 }
 

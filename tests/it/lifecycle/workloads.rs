@@ -167,6 +167,8 @@ async fn one_variable_of_one_service() {
         project.planned(&[]),
         ["update ecs_service.s0".to_owned(), "update task_definition.s0".to_owned()].into()
     );
+    project.succeeds(&["apply", "--yes"]);
+    project.plan_is_empty("the change of one variable");
     go_on(project, &stack("debug"), Vec::new()).await;
 }
 

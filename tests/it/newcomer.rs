@@ -1,0 +1,341 @@
+//! The first hour: what somebody does who does not know the product yet, and what they are told.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use cofferdam::state::{Holder, State, Store};
+use serde_json::Value;
+
+use crate::lifecycle::{Project, text};
+use crate::support::Emulator;
+
+const LOGS: &str = "[log_group.web]\nretention_days = 7\n\n[outputs]\nname = \"${log_group.web.name}\"\n";
+
+/// Keeps a text in a snapshot; a difference fails the test.
+fn keep(test: &str, number: u32, text: &str) {
+    insta::with_settings!({ snapshot_path => "snapshots/newcomer", prepend_module_to_snapshot => false }, {
+        insta::assert_snapshot!(format!("{test}_{number}"), text);
+    });
+}
+
+/// Runs a verb that must fail with exit code 1; gives its stderr, with `demo` for the stack's name.
+fn fails(project: &Project, arguments: &[&str]) -> String {
+    let output = project.run(arguments);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{arguments:?} fails:\n{out}\n{err}");
+    err.replace(&project.name, "demo")
+}
+
+/// Runs the binary as it is called in a folder below the project's.
+fn run_in(project: &Project, folder: &str, arguments: &[&str]) -> Output {
+    let mut command = project.command();
+    command.current_dir(project.path(folder)).args(arguments).args(["--cloud", "aws"]);
+    command.output().expect("the binary runs")
+}
+
+fn succeeds_in(project: &Project, folder: &str, arguments: &[&str]) -> String {
+    let output = run_in(project, folder, arguments);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{arguments:?} in {folder} failed:\n{out}\n{err}");
+    out
+}
+
+/// What `validate` says of a stack.
+fn validated(stack: &str) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text_of = format!("name = \"demo\"\nregion = \"eu-west-2\"\n\n{stack}");
+    fs::write(folder.path().join("demo.toml"), text_of).expect("it is written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
+    command.current_dir(folder.path()).env_clear().env("HOME", folder.path());
+    let output = command.args(["validate", "demo.toml"]).output().expect("the binary runs");
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+fn only_state(project: &Project) -> std::path::PathBuf {
+    let folder = project.path("state").join(&project.name);
+    fs::read_dir(folder).expect("a state").next().expect("one state").expect("readable").path()
+}
+
+#[test]
+fn a_stack_file_that_is_broken_or_lacks_the_environment_is_gone_by_its_state() {
+    let environment = format!("{LOGS}\n[env.staging.log_group.web]\nretention_days = 1\n");
+    let project = Project::new(Emulator::Moto, &environment);
+    project.succeeds(&["apply", "--yes"]);
+    project.succeeds(&["apply", "--yes", "--env", "staging"]);
+    let name = format!("{}-web\n", project.name);
+    let staging = format!("{}-staging-web\n", project.name);
+    project.write(LOGS);
+    assert_eq!(project.succeeds(&["output", "name", "--env", "staging"]), staging);
+    let told = text(&project.run(&["show", "--env", "staging"]).stderr).replace(&project.name, "demo");
+    keep("a_stack_file_that_is_broken_or_lacks_the_environment_is_gone_by_its_state", 1, &told);
+    assert!(fails(&project, &["show", "--env", "stagin"]).contains("no environment `stagin`"));
+    // Nothing of the file can be read but its head.
+    project.write("[log_group.web\nretention_days = 7\n");
+    assert_eq!(project.succeeds(&["output", "name"]), name);
+    assert!(project.succeeds(&["state list"]).contains("log_group.web"));
+    assert!(fails(&project, &["plan"]).contains("this is not TOML"));
+    project.succeeds(&["destroy", "--yes", "--env", "staging"]);
+    project.succeeds(&["destroy", "--yes"]);
+    assert!(fs::read_dir(project.path("state")).expect("states").count() == 2);
+    assert!(project.state().is_empty());
+}
+
+#[test]
+fn a_region_that_was_changed_is_no_second_copy() {
+    let project = Project::new(Emulator::Moto, LOGS);
+    project.succeeds(&["apply", "--yes"]);
+    let file = project.path("stack.toml");
+    let moved = fs::read_to_string(&file).expect("it is there").replace("eu-west-2", "eu-west-1");
+    fs::write(&file, moved).expect("it is written");
+    keep("a_region_that_was_changed_is_no_second_copy", 1, &fails(&project, &["plan"]));
+    project.succeeds(&["plan", "--new-region"]);
+    project.write(LOGS);
+    project.succeeds(&["destroy", "--yes"]);
+}
+
+#[test]
+fn the_state_is_where_the_stack_file_is_from_wherever_it_is_looked_at() {
+    let project = Project::new(Emulator::Moto, "");
+    let stack = "name = \"{n}\"\nregion = \"eu-west-2\"\n[role.web]\nservice = \"ec2.amazonaws.com\"\n\
+                 policies = [\"policies/logs.json\"]\n";
+    for folder in ["stacks", "policies", "elsewhere/deep"] {
+        fs::create_dir_all(project.path(folder)).expect("a folder");
+    }
+    let stack = stack.replace("{n}", &project.name);
+    fs::write(project.path("stacks/web.toml"), stack).expect("it is written");
+    let policy = "{\"Version\": \"2012-10-17\", \"Statement\": [{\"Effect\": \"Allow\", \"Action\": \"logs:PutLogEvents\", \
+                  \"Resource\": \"*\"}]}";
+    fs::write(project.path("policies/logs.json"), policy).expect("it is written");
+    let whole = project.path("stacks/web.toml");
+    let whole = whole.to_str().expect("text");
+    succeeds_in(&project, ".", &["apply", "web", "--yes"]);
+    succeeds_in(&project, ".", &["plan", "web", "--out", "web.plan"]);
+    for (folder, name) in [
+        (".", "web"),
+        (".", "stacks/web.toml"),
+        ("stacks", "web.toml"),
+        ("stacks", "web"),
+        ("stacks", "./web.toml"),
+        ("elsewhere/deep", "../../stacks/web.toml"),
+        ("elsewhere/deep", "web"),
+        ("elsewhere/deep", whole),
+        ("policies", "../elsewhere/../stacks/web.toml"),
+    ] {
+        let told = succeeds_in(&project, folder, &["plan", name]);
+        assert!(told.contains("No changes"), "{name} from {folder}: {told}");
+        assert_eq!(succeeds_in(&project, folder, &["state", "list", name]).lines().count(), 1, "{name} from {folder}");
+    }
+    succeeds_in(&project, "stacks", &["apply", "web.toml", "--plan", "../web.plan"]);
+    for folder in ["stacks/state", "elsewhere/deep/state", "policies/state"] {
+        assert!(!project.path(folder).exists(), "{folder} came into being");
+    }
+    succeeds_in(&project, "elsewhere/deep", &["destroy", "web", "--yes"]);
+    assert!(project.state().is_empty());
+}
+
+#[test]
+fn a_stack_outside_of_any_project_keeps_its_state_beside_it() {
+    let project = Project::new(Emulator::Moto, LOGS);
+    fs::create_dir(project.path("elsewhere")).expect("a folder");
+    succeeds_in(&project, "elsewhere", &["apply", "../stack.toml", "--yes"]);
+    assert!(!project.path("elsewhere/state").exists());
+    project.plan_is_empty("an apply from elsewhere");
+    succeeds_in(&project, "elsewhere", &["destroy", "../stack.toml", "--yes"]);
+}
+
+#[test]
+fn a_state_that_is_gone_is_not_taken_for_a_beginning() {
+    let project = Project::new(Emulator::Moto, LOGS);
+    project.succeeds(&["apply", "--yes"]);
+    project.write(&LOGS.replace("= 7", "= 30"));
+    project.succeeds(&["apply", "--yes"]);
+    let before = project.ids();
+    fs::remove_file(only_state(&project).join("snapshot.json")).expect("it is there");
+    for verb in ["plan", "apply"] {
+        let told = fails(&project, &[verb]);
+        assert!(told.contains("snapshot.json is damaged: it is missing, and the history beside it"), "{told}");
+        assert!(told.contains("cofferdam recover") && told.contains("history restore"), "{told}");
+    }
+    let listed = project.succeeds(&["history"]);
+    let newest = listed.split_whitespace().find(|word| word.parse::<u64>().is_ok()).expect("a run").to_owned();
+    let told = project.succeeds(&["history restore", &newest]);
+    assert!(told.contains(&format!("what run {newest} left")), "{told}");
+    assert_eq!(project.ids(), before);
+    project.succeeds(&["apply", "--yes"]);
+    project.plan_is_empty("going back and applying");
+    project.succeeds(&["destroy", "--yes"]);
+    // Nothing is there any more: an empty state takes the place of the one that is gone, where that is meant.
+    fs::remove_file(only_state(&project).join("snapshot.json")).expect("it is there");
+    let told = fails(&project, &["recover", "--yes"]);
+    assert!(told.contains("--anew writes an empty state"), "{told}");
+    project.succeeds(&["recover", "--yes", "--anew"]);
+    assert_eq!(project.planned(&[]).len(), 1);
+}
+
+#[test]
+fn one_quotation_mark_is_one_mistake() {
+    let logs: String =
+        (0..20).map(|n| format!("[log_group.g{n}]\nname = \"group-{n}\"\nretention_days = 7\n\n")).collect();
+    keep("one_quotation_mark_is_one_mistake", 1, &validated(&logs.replacen("\"group-0\"", "\"group-0", 1)));
+    keep("one_quotation_mark_is_one_mistake", 2, &validated(&format!("[tags]\nTeam = \"a\nOf = \"b\"\n{logs}")));
+    keep(
+        "one_quotation_mark_is_one_mistake",
+        3,
+        &validated(&format!("[role.web]\nservice = \"ec2.amazonaws.com\"\npolicies = [\"a.json\"\n\n{logs}")),
+    );
+}
+
+#[test]
+fn two_files_of_one_name_are_told_of() {
+    let project = Project::new(Emulator::Moto, LOGS);
+    fs::copy(project.path("stack.toml"), project.path("copy.toml")).expect("it is copied");
+    let told = text(&project.run(&["plan"]).stderr).replace(&project.name, "demo");
+    keep("two_files_of_one_name_are_told_of", 1, &told);
+}
+
+#[test]
+fn a_kind_without_a_name() {
+    keep("a_kind_without_a_name", 1, &validated("[cluster]\n"));
+    keep("a_kind_without_a_name", 2, &validated("[log_group.web]\n\n[env.staging]\nremove = [\"log_group.web\"]\n"));
+}
+
+#[test]
+fn a_plan_beside_an_apply_says_who_is_at_work() {
+    let project = Project::new(Emulator::Moto, LOGS);
+    project.succeeds(&["apply", "--yes"]);
+    let since = "10:00".into();
+    let holder = Holder { user: "alice".into(), host: "mars".into(), pid: 4711, verb: "apply".into(), since };
+    let store = Store::at(&only_state(&project));
+    let held = store.open(&holder, || State::empty("web", None, "aws", "1", "eu-west-2")).expect("it is free");
+    for verb in ["plan", "drift"] {
+        let err = text(&project.run(&[verb]).stderr);
+        assert!(err.contains("alice on mars (process 4711) runs `apply` since 10:00"), "{err}");
+    }
+    drop(held);
+    assert_eq!(text(&project.run(&["plan"]).stderr), "");
+    project.succeeds(&["destroy", "--yes"]);
+}
+
+#[test]
+fn outputs_go_with_what_they_are_made_from() {
+    let stack = "[vpc.main]\ncidr = \"10.0.0.0/16\"\n\n[subnet.a]\nvpc = \"main\"\ncidr = \"10.0.0.0/24\"\nzone = \"a\"\n\n\
+                 [outputs]\nvpc = \"${vpc.main.id}\"\nsubnet = \"in ${subnet.a.zone}: ${subnet.a.id}\"\nfixed = 7\n";
+    let project = Project::new(Emulator::Moto, stack);
+    keep("outputs_go_with_what_they_are_made_from", 1, &fails(&project, &["output"]));
+    keep("outputs_go_with_what_they_are_made_from", 2, &project.succeeds(&["drift"]).replace(&project.name, "demo"));
+    project.succeeds(&["apply", "--yes"]);
+    let names = |project: &Project| -> Vec<String> {
+        let outputs: Value = serde_json::from_str(&project.succeeds(&["output", "--json"])).expect("JSON");
+        outputs.as_object().expect("a table").keys().cloned().collect()
+    };
+    assert_eq!(names(&project), ["fixed", "subnet", "vpc"]);
+    project.succeeds(&["destroy", "--yes", "--target", "subnet.a"]);
+    assert_eq!(names(&project), ["fixed", "vpc"]);
+    project.succeeds(&["apply", "--yes"]);
+    assert_eq!(names(&project), ["fixed", "subnet", "vpc"]);
+    project.succeeds(&["apply", "--yes", "--replace", "subnet.a"]);
+    assert_eq!(names(&project), ["fixed", "subnet", "vpc"]);
+    project.succeeds(&["destroy", "--yes"]);
+    assert!(fails(&project, &["output"]).contains("nothing of this stack is applied"));
+}
+
+#[test]
+fn one_mistake_is_told_once() {
+    keep("one_mistake_is_told_once", 1, &validated("[vpc.main]\nexisting = \"${stack.other.unknown}\"\n"));
+    keep(
+        "one_mistake_is_told_once",
+        2,
+        &validated("[vpc.main]\nexisting = \"${vars.vcp}\"\n\n[vars]\nvpc = \"vpc-1\"\n"),
+    );
+    keep(
+        "one_mistake_is_told_once",
+        3,
+        &validated("[role.web]\nservice = \"ec2.amazonaws.com\"\npolicies = \"file\"\n"),
+    );
+    keep(
+        "one_mistake_is_told_once",
+        4,
+        &validated("[role.web]\nservice = \"ec2.amazonaws.com\"\npolicies = \"file.json\"\n"),
+    );
+    keep(
+        "one_mistake_is_told_once",
+        5,
+        &validated("[role.web]\nservice = \"ec2.amazonaws.com\"\npolicies = [\"file.json\"]\n"),
+    );
+}
+
+#[test]
+fn what_was_probably_meant() {
+    let network = "[network.main]\ncidr = \"10.0.0.0/16\"\nsubnets = { private = [\"a\"] }\n\n";
+    keep(
+        "what_was_probably_meant",
+        1,
+        &validated(&format!("{network}[security_group.web]\nvpc = \"${{vpc.main.id}}\"\n")),
+    );
+    keep(
+        "what_was_probably_meant",
+        2,
+        &validated(&format!("{network}[log_group.web]\ndepends_on = [\"subnet.private.a\"]\n")),
+    );
+    keep(
+        "what_was_probably_meant",
+        3,
+        &validated("[var]\ndays = 7\n\n[log_group.web]\nretention_days = \"${var.days}\"\n"),
+    );
+    let project = Project::new(Emulator::Moto, network);
+    keep("what_was_probably_meant", 4, &fails(&project, &["plan", "--target", "vpc.main"]));
+    keep("what_was_probably_meant", 5, &fails(&project, &["plan", "--target", "netwrok.main"]));
+    fs::create_dir(project.path("stacks")).expect("a folder");
+    fs::copy(project.path("stack.toml"), project.path("stacks/ecs-poc.toml")).expect("it is copied");
+    let told = |name: &str| text(&run_in(&project, ".", &["validate", name]).stderr);
+    keep("what_was_probably_meant", 6, &told("./stacks/ecs-poc"));
+    keep("what_was_probably_meant", 7, &told("./stacks/ecs-pco.toml"));
+    keep("what_was_probably_meant", 8, &told("/tmp/xyz.toml"));
+    keep("what_was_probably_meant", 9, &told("ecs"));
+}
+
+#[test]
+fn errors_as_json() {
+    let project = Project::new(Emulator::Moto, "[vpc.main]\ncidir = \"10.0.0.0/16\"\n\n[cluster]\n");
+    let error = |project: &Project, arguments: &[&str]| -> Value {
+        let output = project.run(arguments);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(!output.stderr.is_empty(), "people are told, too");
+        let out = text(&output.stdout);
+        serde_json::from_str::<Value>(out.lines().last().expect("a line")).expect("JSON")["error"].clone()
+    };
+    let told = error(&project, &["plan", "--json"]);
+    let things = told["things"].as_array().expect("things").clone();
+    assert_eq!(
+        (things.len(), &things[1]["line"], &things[1]["file"]),
+        (2, &Value::from(6), &Value::from("stack.toml"))
+    );
+    assert_eq!(told["message"], "2 things are wrong");
+    project.write(LOGS);
+    let told = error(&project, &["output", "--json"]);
+    assert!(told["message"].as_str().is_some_and(|text| text.contains("nothing of this stack is applied")), "{told}");
+    assert!(told["help"].as_str().is_some_and(|text| text.contains("cofferdam apply")), "{told}");
+    let told = error(&project, &["apply", "--json"]);
+    assert!(told["message"].as_str().is_some_and(|text| text.contains("no terminal")), "{told}");
+}
+
+#[test]
+fn a_policy_is_underlined_where_it_is_wrong() {
+    let policy =
+        "{ Version = \"2012-10-17\", Statement = [{ Effect = \"Allow\", Action = \"logs\", Resource = \"*\" }] }";
+    keep("a_policy_is_underlined_where_it_is_wrong", 1, &validated(&format!("[policy.web]\ndocument = {policy}\n")));
+    let folder = tempfile::tempdir().expect("a folder");
+    let stack = "name = \"demo\"\nregion = \"eu-west-2\"\n[role.web]\nservice = \"ec2.amazonaws.com\"\npolicies = [\"logs.json\"]\n";
+    fs::write(folder.path().join("demo.toml"), stack).expect("it is written");
+    let policy = "{\n  \"Version\": \"2012-10-17\",\n  \"Statement\": [\n    {\n      \"Effect\": \"Alow\",\n      \"Action\": \
+                  [\n        \"logs:*\",\n        \"logs\"\n      ],\n      \"Resource\": \"*\"\n    }\n  ]\n}\n";
+    fs::write(folder.path().join("logs.json"), policy).expect("it is written");
+    keep("a_policy_is_underlined_where_it_is_wrong", 2, &validated_in(folder.path()));
+}
+
+fn validated_in(folder: &Path) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
+    let command = command.current_dir(folder).env_clear().env("HOME", folder).args(["validate", "demo.toml"]);
+    text(&command.output().expect("the binary runs").stderr)
+}
