@@ -8,6 +8,7 @@ use super::home;
 use super::options::{PlanOptions, StackOptions};
 use super::render::{self, style};
 use super::session::Session;
+use crate::kinds::permissions;
 use crate::plan::Mode;
 
 /// Shows what an apply would do. Changes nothing and takes no lock
@@ -17,6 +18,7 @@ Examples:
   cofferdam plan ecs-poc
   cofferdam plan ecs-poc --cloud aws --out ecs-poc.plan && cofferdam apply ecs-poc --cloud aws --plan ecs-poc.plan
   cofferdam plan ecs-poc --json | jq .summary
+  cofferdam plan ecs-poc --cloud aws --iam > policy.json     what whoever applies it must be allowed to do
   cofferdam plan ecs-poc --target network.main --refresh=false")]
 pub struct Args {
     #[command(flatten)]
@@ -37,6 +39,10 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 
+    /// Print the IAM policy that an apply of this plan needs, and nothing else
+    #[arg(long, conflicts_with = "json")]
+    iam: bool,
+
     /// Exit with 2 where there are changes, 0 where there are none
     #[arg(long)]
     detailed_exitcode: bool,
@@ -55,7 +61,11 @@ pub async fn run(args: &Args) -> Outcome {
         let keys = home::keys(&args.stack, &session.head.state)?;
         plan.save(path, state.as_ref(), keys.as_ref())?;
     }
-    if args.json {
+    if args.iam {
+        let place = session.head.state.url.as_deref().and_then(|url| url.strip_prefix("s3://"));
+        let bucket = place.map(|place| place.split_once('/').unwrap_or((place, "")));
+        outln!("{:#}", permissions::policy(&plan, state.as_ref(), bucket));
+    } else if args.json {
         outln!("{:#}", render::json::plan(&plan));
     } else {
         outln!("{}\n", style::strong(&session.headline("Plan of")));

@@ -39,6 +39,7 @@ mod namespace;
 mod nat_gateway;
 pub mod owned;
 mod parameter;
+pub mod permissions;
 mod policy;
 mod repository;
 mod role;

@@ -16,7 +16,8 @@ const ONLY_TO_RECOVER: &[&str] = &[
     "ecs:ListClusters",
     "ecs:ListServices",
     "ecs:ListTaskDefinitionFamilies",
-    "route53:ListTagsForResources",
+    "iam:ListInstanceProfiles",
+    "route53:ListHostedZones",
     "sns:ListTopics",
 ];
 

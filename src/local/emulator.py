@@ -54,6 +54,8 @@ def serve_moto(listener, ecs):
         if service == "ec2":
             complete_endpoints()
             free_addresses()
+        if service == "iam":
+            believe_signatures()
         if service == "ecs":
             list_providers()
         if service == "servicediscovery":
@@ -212,6 +214,13 @@ def complete_endpoints():
             self.ec2_backend.delete_route(table, prefixes)
 
     VPCEndPoint.modify = modify_with_routes
+
+
+def believe_signatures():
+    """Lets moto, where it is told to ask who may do what, believe who asks: it signs some bodies differently from SDKs."""
+    from moto.iam.access_control import IAMRequestBase
+
+    IAMRequestBase.check_signature = lambda self: None
 
 
 def free_addresses():

@@ -21,6 +21,7 @@ mod main_job;
 mod newcomer;
 mod objects;
 mod orphans;
+mod permissions;
 mod planner;
 mod proof;
 mod recover;

@@ -275,6 +275,7 @@ async fn logs() {
     assert_eq!(lines(&["--since", "2h"]).len(), 4);
     let plain = project.succeeds(&["logs", "web", "--grep", "500"]);
     assert!(plain.trim_end().ends_with("Z app/another POST / 500"), "{plain}");
+    follows(&project, client, &group).await;
     let wrong = project.run(&["logs", "web", "--container", "proxy"]);
     assert_eq!(wrong.status.code(), Some(1));
     project.succeeds(&["destroy", "--yes"]);
@@ -329,4 +330,23 @@ async fn a_session_is_handed_over() {
     assert_eq!((lines[0], lines[1], lines[3]), ("eu-west-2", "StartSession", "https://ssm.eu-west-2.amazonaws.com"));
     assert!(lines[2].starts_with(&format!("{{\"Target\":\"ecs:{}-main_", project.name)), "{}", lines[2]);
     project.succeeds(&["destroy", "--yes"]);
+}
+
+/// What comes while somebody follows is shown, until an interrupt ends it.
+async fn follows(project: &Project, client: &aws_sdk_cloudwatchlogs::Client, group: &str) {
+    use std::io::BufRead;
+    let mut command = project.command();
+    command.args(["logs", "--cloud", "aws", "stack.toml", "web", "-f", "--since", "5s", "--grep", "late"]);
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().expect("it runs");
+    let now = jiff::Timestamp::now().as_millisecond();
+    let line = aws_sdk_cloudwatchlogs::types::InputLogEvent::builder().timestamp(now).message("of late").build();
+    let put = client.put_log_events().log_group_name(group).log_stream_name("app/app/another");
+    put.log_events(line.expect("a line")).send().await.expect("a line");
+    let mut shown = std::io::BufReader::new(child.stdout.take().expect("its output"));
+    let mut first = String::new();
+    shown.read_line(&mut first).expect("a line");
+    assert!(first.ends_with(" of late\n"), "{first}");
+    let id = child.id().to_string();
+    std::process::Command::new("kill").args(["-INT", &id]).status().expect("it is interrupted");
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
 }

@@ -151,7 +151,7 @@ fn told(project: &Project, endpoint: &str, arguments: &[&str]) -> String {
     let mut command = project.command();
     command.env("AWS_ENDPOINT_URL_ECS", endpoint);
     let (verb, rest) = arguments.split_first().expect("a verb");
-    let output = command.arg(verb).args(["stack.toml", "--cloud", "aws"]).args(rest).output().expect("the binary runs");
+    let output = command.arg(verb).args(["--cloud", "aws", "stack.toml"]).args(rest).output().expect("the binary runs");
     let (out, err) = (settled(&text(&output.stdout), project), settled(&text(&output.stderr), project));
     let code = output.status.code().expect("it ends by itself");
     format!("$ cofferdam {}\n{out}stderr:\n{err}exit code {code}\n", arguments.join(" "))
@@ -255,5 +255,55 @@ async fn watched_until_it_is_completed() {
     }
     keep("watched_until_it_is_completed", &shown);
     project.plan_is_empty("all of that");
+    project.succeeds(&["destroy", "--yes"]);
+}
+
+/// Tells of a task that runs once: it is this one, and ends so once it was asked for twice.
+fn ending(arn: &'static str, container: Value, reason: &'static str) -> impl FnMut(&str, &Value, &mut Value) + Send {
+    let mut asked = 0;
+    move |action, request, answer| {
+        let is_meant = request["tasks"][0] == arn;
+        match action {
+            "RunTask" => answer["tasks"][0]["taskArn"] = arn.into(),
+            "DescribeTasks" if is_meant => {
+                asked += 1;
+                let status = if asked > 1 { "STOPPED" } else { "PENDING" };
+                let mut container = container.clone();
+                container["name"] = "app".into();
+                answer["tasks"] = json!([{
+                    "taskArn": arn, "lastStatus": status, "stoppedReason": reason, "containers": [container],
+                }]);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_runs_once_ends_as_its_container_does() {
+    let arn = "arn:aws:ecs:eu-west-2:123456789012:task/main/0123456789abcdef0123456789abcdef";
+    let project = applied(STACK);
+    let cloud = Emulator::Together.cloud().await;
+    let (client, group) = (&cloud.aws().logs, project.ids()["log_group.web"].clone());
+    let stream = format!("app/app/{}", arn.rsplit('/').next().expect("an id"));
+    client.create_log_stream().log_group_name(&group).log_stream_name(&stream).send().await.expect("a stream");
+    let soon = jiff::Timestamp::now().as_millisecond() + 60_000;
+    let line = aws_sdk_cloudwatchlogs::types::InputLogEvent::builder().timestamp(soon).message("no such table: users");
+    let line = line.build().expect("a line");
+    let put = client.put_log_events().log_group_name(&group).log_stream_name(&stream).log_events(line);
+    put.send().await.expect("a line");
+    let command = ["run", "web", "--", "./migrate"];
+    let failed = teller(ending(arn, json!({ "exitCode": 3 }), "Essential container in task exited"));
+    let mut shown = vec![told(&project, &failed, &command)];
+    let reason = "CannotPullContainerError: nginx:1.27: not found";
+    let never = teller(ending(arn, json!({ "reason": reason }), "Task failed to start"));
+    shown.push(told(&project, &never, &command));
+    let none = teller(|action, _, answer| {
+        if action == "RunTask" {
+            *answer = json!({ "tasks": [], "failures": [{ "reason": "RESOURCE:MEMORY" }] });
+        }
+    });
+    shown.push(told(&project, &none, &command));
+    keep("a_task_that_runs_once", &shown);
     project.succeeds(&["destroy", "--yes"]);
 }
