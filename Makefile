@@ -8,6 +8,8 @@ ARGS  ?=
 SEEDS ?= 10000
 KILLS ?= 54
 FUZZ  ?= 900
+# How many tests run at once. Most of their time they wait for what a cloud would need time for.
+TESTS ?= 8
 
 CARGO     := cargo
 COFFERDAM := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug/cofferdam
@@ -38,7 +40,7 @@ destroy: build ## delete everything of the stack
 
 .PHONY: test
 test: ## run all tests (the emulators they need are installed on first use)
-	@$(CARGO) test
+	@RUST_TEST_THREADS=$(TESTS) $(CARGO) test
 
 .PHONY: prove
 prove: ## prove that nothing is lost: every moment, 10,000 seeds, 50 kills (SEEDS=…, KILLS=…; an hour)

@@ -179,7 +179,7 @@ impl KindSpec {
     pub fn unique(&self) -> Vec<&'static str> {
         let name = match (self.naming, self.identity) {
             (Some(naming), _) => Some(naming.attribute),
-            (None, Identity::UniqueName) => Some("name"),
+            (None, Identity::UniqueName) if self.unique_by.is_empty() => Some("name"),
             _ => None,
         };
         match name {

@@ -42,6 +42,7 @@ impl Kind for MountTargetKind {
             outputs: &["ip"],
             // A second one in the zone of the first is refused: it is a fact about file system and subnet.
             identity: Identity::UniqueName,
+            unique_by: &["file_system", "subnet"],
             taggable: false,
             typical_seconds: 75,
             ..spec::<MountTarget>("mount_target", "mount target")

@@ -61,9 +61,20 @@ def serve_moto(listener, ecs):
         return create_backend_app(service)
 
     host, port = listener.getsockname()
-    app = DomainDispatcherApplication(create_app)
+    app = one_by_one(DomainDispatcherApplication(create_app))
     fd = listener.fileno()
     make_server(host, port, app, threaded=True, request_handler=MotoRequestHandler, fd=fd).serve_forever()
+
+
+def one_by_one(app):
+    """Answers one request after the other: moto's stores are shared by its threads, and not all made for it."""
+    turn = threading.Lock()
+
+    def answer(environ, start_response):
+        with turn:
+            return app(environ, start_response)
+
+    return answer
 
 
 def accept_services_of(ecs):

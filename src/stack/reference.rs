@@ -31,6 +31,7 @@ fn found_again(language: &Language<'_>, text: &mut String) {
             Identity::ClientToken => "asked again with its client token",
             Identity::TagOnCreate => "the tag `cofferdam:token`, which its create call sets",
             Identity::UniqueName if spec.taggable => "its name, with the stack's tags",
+            Identity::UniqueName if !spec.unique_by.is_empty() => "what it is for: there is one",
             Identity::UniqueName => "its name",
             Identity::Natural => "asked again: it is a fact about others",
             Identity::Lookup => "nothing is made",
@@ -39,7 +40,7 @@ fn found_again(language: &Language<'_>, text: &mut String) {
             (Identity::Lookup, _) => "looked up",
             (Identity::UniqueName, true) => "the stack's tags, else its name",
             (_, true) => "the stack's tags",
-            (Identity::UniqueName, false) => "its name in the stack",
+            (Identity::UniqueName, false) if spec.unique_by.is_empty() => "its name in the stack",
             (_, false) => "its attributes in the stack",
         };
         let _ = writeln!(text, "| `{name}` | {answer} | {state} |");

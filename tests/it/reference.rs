@@ -29,13 +29,19 @@ fn every_kind_has_what_its_identity_takes() {
         match spec.identity {
             Identity::TagOnCreate => assert!(spec.taggable, "{kind} is found by a tag, and takes none"),
             Identity::UniqueName => {
-                let name = spec.naming.map_or("name", |naming| naming.attribute);
+                let names = match (spec.naming, spec.unique_by) {
+                    (Some(naming), _) => vec![naming.attribute],
+                    (None, []) => vec!["name"],
+                    (None, unique_by) => unique_by.to_vec(),
+                };
                 let schema = (spec.schema)();
-                assert!(!schema["properties"][name].is_null(), "{kind} is found by its {name}, and has none");
-                assert!(
-                    spec.replace_on.contains(&name),
-                    "{kind} is found by its {name}, which may not change under it"
-                );
+                for name in names {
+                    assert!(!schema["properties"][name].is_null(), "{kind} is found by its {name}, and has none");
+                    assert!(
+                        spec.replace_on.contains(&name),
+                        "{kind} is found by its {name}, which may not change under it"
+                    );
+                }
             }
             Identity::ClientToken | Identity::Natural | Identity::Lookup => {}
         }
