@@ -75,6 +75,9 @@ pub struct Naming {
 pub struct Problem {
     /// The attribute, and the way into it: `["ingress", "0", "ports"]`. Empty: the resource as a whole.
     pub path: Vec<String>,
+    /// Where the attribute is a document in a text, the way into that: `["Statement", "0", "Action", "=s3"]`, where `=s3` is
+    /// the item that is this text.
+    pub inside: Vec<String>,
     /// What is wrong.
     pub message: String,
     /// What to do.
@@ -86,6 +89,7 @@ impl Problem {
     pub fn at(path: &str, message: impl Into<String>) -> Self {
         Self {
             path: path.split('.').filter(|s| !s.is_empty()).map(str::to_owned).collect(),
+            inside: Vec::new(),
             message: message.into(),
             help: None,
         }

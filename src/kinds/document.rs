@@ -255,9 +255,10 @@ struct Place<'a> {
 
 impl Place<'_> {
     fn problem(&self, inside: &[&str], message: impl Into<String>) -> Problem {
-        let inside: &[&str] = if self.file { &[] } else { inside };
-        let path = self.path.iter().chain(inside).map(|part| (*part).to_owned()).collect();
-        Problem { path, message: message.into(), help: None }
+        let (below, inside) = if self.file { (&[][..], inside) } else { (inside, &[][..]) };
+        let owned = |parts: &[&str]| parts.iter().map(|part| (*part).to_owned()).collect::<Vec<String>>();
+        let path = [owned(self.path), owned(below)].concat();
+        Problem { path, inside: owned(inside), message: message.into(), help: None }
     }
 }
 
@@ -315,8 +316,10 @@ fn check_statement(
     }
     match statement.get("Effect") {
         Some(Value::String(effect)) if effect == "Allow" || effect == "Deny" || effect.contains("${") => {}
-        Some(other) => problems
-            .push(at.problem(&here, format!("{title}: `Effect` is {other}")).help("it is \"Allow\" or \"Deny\"")),
+        Some(other) => problems.push(
+            at.problem(&[&here[..], &["Effect"]].concat(), format!("{title}: `Effect` is {other}"))
+                .help("it is \"Allow\" or \"Deny\""),
+        ),
         None => problems.push(at.problem(&here, format!("{title} has no `Effect`")).help("add \"Effect\": \"Allow\"")),
     }
     let has = |one: &str, other: &str| statement.contains_key(one) || statement.contains_key(other);
@@ -335,6 +338,7 @@ fn check_statement(
     let mut refuse = |one: &str, why: &str| {
         for key in [one.to_owned(), format!("Not{one}")] {
             if statement.contains_key(&key) {
+                let here = [&here[..], &[key.as_str()]].concat();
                 problems.push(at.problem(&here, format!("{title} has a `{key}`: {why}")).help("remove it"));
             }
         }
@@ -349,8 +353,11 @@ fn check_statement(
         for action in strings(statement.get(key)) {
             if action != "*" && !action.contains(':') && !action.contains("${") {
                 problems.push(
-                    at.problem(&here, format!("{title}: `{action}` is no action"))
-                        .help("write it with its service: \"ecr:GetAuthorizationToken\""),
+                    at.problem(
+                        &[&here[..], &[key, &format!("={action}")]].concat(),
+                        format!("{title}: `{action}` is no action"),
+                    )
+                    .help("write it with its service: \"ecr:GetAuthorizationToken\""),
                 );
             }
         }
@@ -359,8 +366,11 @@ fn check_statement(
         for resource in strings(statement.get(key)) {
             if resource != "*" && !resource.starts_with("arn:") && !resource.starts_with("${") {
                 problems.push(
-                    at.problem(&here, format!("{title}: `{resource}` is no resource"))
-                        .help("a resource is an ARN, a reference to one, or \"*\""),
+                    at.problem(
+                        &[&here[..], &[key, &format!("={resource}")]].concat(),
+                        format!("{title}: `{resource}` is no resource"),
+                    )
+                    .help("a resource is an ARN, a reference to one, or \"*\""),
                 );
             }
         }
@@ -388,7 +398,7 @@ fn check_keys(
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("it may have {}", known.join(", ")),
         };
-        problems.push(at.problem(here, format!("{title} has an unknown key `{key}`")).help(help));
+        problems.push(at.problem(&[here, &[key]].concat(), format!("{title} has an unknown key `{key}`")).help(help));
     }
 }
 

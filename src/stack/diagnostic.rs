@@ -93,17 +93,19 @@ pub struct Finding {
     message: String,
     help: Option<String>,
     places: Vec<(Place, Option<String>)>,
+    /// Where its place is a document, the way into that.
+    inside: Vec<String>,
 }
 
 impl Finding {
     /// What is wrong at a place.
     pub fn at(place: Place, message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None, places: vec![(place, None)] }
+        Self { message: message.into(), help: None, places: vec![(place, None)], inside: Vec::new() }
     }
 
     /// What is wrong in no file.
     pub fn nowhere(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None, places: Vec::new() }
+        Self { message: message.into(), help: None, places: Vec::new(), inside: Vec::new() }
     }
 
     /// With what to do.
@@ -115,6 +117,12 @@ impl Finding {
     /// With what to do, where that is known.
     pub fn maybe_help(mut self, help: Option<String>) -> Self {
         self.help = help.or(self.help);
+        self
+    }
+
+    /// Inside the document at its place.
+    pub fn inside(mut self, way: &[String]) -> Self {
+        self.inside = way.to_vec();
         self
     }
 
@@ -177,6 +185,11 @@ impl Report {
 }
 
 fn tell(mut findings: Vec<Finding>, sources: &Sources) -> Vec<Diagnostic> {
+    for finding in findings.iter_mut().filter(|finding| !finding.inside.is_empty()) {
+        if let Some((place, _)) = finding.places.first_mut() {
+            *place = sources.inside(*place, &finding.inside);
+        }
+    }
     findings.sort_by(|a, b| {
         (a.places.first().map(|(place, _)| place), &a.message)
             .cmp(&(b.places.first().map(|(place, _)| place), &b.message))
@@ -186,7 +199,7 @@ fn tell(mut findings: Vec<Finding>, sources: &Sources) -> Vec<Diagnostic> {
 }
 
 fn diagnostic(finding: Finding, sources: &Sources) -> Diagnostic {
-    let Finding { message, help, places } = finding;
+    let Finding { message, help, places, .. } = finding;
     let Some(&(first, _)) = places.first() else {
         return Diagnostic { message, help, file: None, line: 0, column: 0, source: None, labels: Vec::new() };
     };

@@ -73,7 +73,7 @@ pub fn finding(block: &Block, problem: &Problem, attributes: &Attributes) -> Fin
         true => format!("`{}`: {}", block.address, problem.message),
         false => format!("`{}.{}`: {}", block.address, problem.path.join("."), problem.message),
     };
-    Finding::at(place, message).maybe_help(problem.help.clone())
+    Finding::at(place, message).inside(&problem.inside).maybe_help(problem.help.clone())
 }
 
 fn attributes_of(block: &Block) -> Attributes {

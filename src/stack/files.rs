@@ -95,7 +95,10 @@ impl Loading<'_, '_> {
 
     fn load_one(&mut self, node: &mut Node, kind: &str) {
         match &node.item {
-            Item::Table(_) | Item::List(_) if kind == "json" => node.item = Item::Text(node.value().to_string()),
+            Item::Table(_) | Item::List(_) if kind == "json" => {
+                self.sources.keep(node.clone());
+                node.item = Item::Text(node.value().to_string());
+            }
             Item::Text(text) if file_stem(text, kind).is_some() => {
                 let name = text.clone();
                 self.load_file(node, &name, kind);

@@ -15,6 +15,7 @@ mod files;
 mod finish;
 mod head;
 mod language;
+mod locate;
 mod moves;
 mod node;
 mod overlay;

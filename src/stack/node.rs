@@ -154,6 +154,9 @@ impl Node {
                 None => otherwise,
             },
             Item::List(items) => {
+                if let Some(wanted) = step.strip_prefix('=') {
+                    return items.iter().find(|item| item.text() == Some(wanted)).map_or(otherwise, |item| item.place);
+                }
                 let Ok(index) = step.parse::<usize>() else { return otherwise };
                 let wanted = canonical.get(index).unwrap_or(&Value::Null);
                 let moved = items.iter().find(|item| is_part(&item.value(), wanted));

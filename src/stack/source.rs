@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use super::locate::locate;
+use super::node::Node;
+
 /// A range of bytes in one of the files that were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
@@ -31,6 +34,8 @@ struct Source {
 #[derive(Debug, Default)]
 pub struct Sources {
     all: Vec<Source>,
+    /// Documents that were written as tables and are texts by now.
+    documents: Vec<Node>,
 }
 
 impl Sources {
@@ -41,6 +46,24 @@ impl Sources {
         }
         self.all.push(Source { name: name.to_owned(), text: text.into() });
         self.all.len() - 1
+    }
+
+    /// Keeps a document that was written as a table, for places inside it.
+    pub fn keep(&mut self, document: Node) {
+        self.documents.push(document);
+    }
+
+    /// The place inside the document that stands at a place, as far as it can be told.
+    pub fn inside(&self, place: Place, way: &[String]) -> Place {
+        if let Some(document) = self.documents.iter().find(|document| document.place == place) {
+            return document.find(way, &serde_json::Value::Null, place);
+        }
+        let text = self.slice(place);
+        let start = text.find('{').unwrap_or_default();
+        match locate(&text[start..], way) {
+            Some(found) => Place::new(place.file, place.start + start + found.start..place.start + start + found.end),
+            None => place,
+        }
     }
 
     /// Names and texts, in the order in which they were read.

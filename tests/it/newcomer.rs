@@ -295,6 +295,34 @@ fn what_was_probably_meant() {
     keep("what_was_probably_meant", 9, &told("ecs"));
 }
 
+/// What bash offers for a word.
+#[test]
+fn shells_complete_the_names_of_stacks() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir_all(folder.path().join("stacks/deep")).expect("folders");
+    for name in ["web", "worker", "other"] {
+        fs::write(folder.path().join(format!("stacks/{name}.toml")), "").expect("it is written");
+    }
+    let binary = env!("CARGO_BIN_EXE_cofferdam");
+    let offered = |words: &str, below: &str| -> Vec<String> {
+        let last = words.split(' ').count() - 1;
+        let script = format!(
+            "source <({binary} completions bash); COMP_WORDS=({words}); COMP_CWORD={last}; _cofferdam cofferdam \
+             \"${{COMP_WORDS[{last}]}}\" \"${{COMP_WORDS[{last}-1]}}\"; echo \"${{COMPREPLY[@]}}\""
+        );
+        let output = Command::new("bash").args(["-c", &script]).current_dir(folder.path().join(below)).output();
+        text(&output.expect("bash runs").stdout).split_whitespace().map(str::to_owned).collect()
+    };
+    assert_eq!(offered("cofferdam plan w", "."), ["web", "worker"]);
+    assert_eq!(offered("cofferdam state list o", "stacks/deep"), ["other"]);
+    assert_eq!(offered("cofferdam history web --clo", "."), ["--cloud"]);
+    assert!(offered("cofferdam completions w", ".").is_empty());
+    for (shell, line) in [("zsh", ":__cofferdam_stacks' \\"), ("fish", "-a \"(__cofferdam_stacks)\"")] {
+        let output = Command::new(binary).args(["completions", shell]).output().expect("it runs");
+        assert!(text(&output.stdout).contains(line), "{shell}");
+    }
+}
+
 #[test]
 fn errors_as_json() {
     let project = Project::new(Emulator::Moto, "[vpc.main]\ncidir = \"10.0.0.0/16\"\n\n[cluster]\n");

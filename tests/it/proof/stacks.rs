@@ -49,8 +49,7 @@ pub fn ecs_poc_replaced() -> String {
     for (from, to) in [
         ("\"myorg.local\"", "\"other.local\""),
         ("name         = \"eha\"", "name         = \"other\""),
-        ("[log_group.app]\n", "[log_group.app]\nname = \"/other\"\n"),
-        ("[role.task]", "[role.task]\npath = \"/other/\""),
+        ("port     = 80\n", "port     = 81\nname     = \"other\"\n"),
         ("[role.instance]", "[role.instance]\npath = \"/other/\""),
         ("[cluster.main]\n", "[cluster.main]\nname = \"other\"\n"),
     ] {
