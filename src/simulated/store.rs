@@ -112,7 +112,9 @@ impl Holdings {
         }
         self.check_references("Create", spec, attributes, times.now)?;
         self.made += 1;
-        let id = format!("{}-{:017x}", spec.name, self.made);
+        // What is a fact about something else has an id that follows from it.
+        let foreseen = (spec.predict)(attributes, scope).get("id").and_then(Value::as_str).map(str::to_owned);
+        let id = foreseen.unwrap_or_else(|| format!("{}-{:017x}", spec.name, self.made));
         self.refer(&id, Some((spec.name, attributes)));
         self.by_token.insert(token.to_owned(), id.clone());
         if let Some(name) = name {

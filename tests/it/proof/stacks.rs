@@ -49,7 +49,7 @@ pub fn ecs_poc_replaced() -> String {
     for (from, to) in [
         ("\"myorg.local\"", "\"other.local\""),
         ("name         = \"eha\"", "name         = \"other\""),
-        ("port     = 80\n", "port     = 81\nname     = \"other\"\n"),
+        ("logs     = { retention_days = \"${vars.log_days}\" }", "logs     = { group = \"/other\" }"),
         ("[role.instance]", "[role.instance]\npath = \"/other/\""),
         ("[cluster.main]\n", "[cluster.main]\nname = \"other\"\n"),
     ] {
