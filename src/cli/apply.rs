@@ -196,7 +196,7 @@ pub async fn carry_out_with(
         if plan.has_changes() || !report.is_complete() {
             out!("{}", render::report(&report));
         }
-        if !state.outputs.is_empty() && report.is_complete() {
+        if verb == "apply" && !state.outputs.is_empty() && report.is_complete() {
             out!("\n{}\n{}", style::strong("Outputs:"), render::outputs(state.outputs.iter()));
         }
         if interrupted && !report.is_complete() {

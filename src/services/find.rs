@@ -66,12 +66,20 @@ impl NotFound {
         match (self.several.is_empty(), self.known.as_slice()) {
             (false, _) => "give the whole address".into(),
             (true, []) => format!("it holds no {} at all: apply the stack first", self.what),
-            (true, known) => match nearest(&self.named, known.iter().map(String::as_str)) {
+            (true, known) => match near(&self.named, known) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("there {} {}", if known.len() == 1 { "is" } else { "are" }, known.join(", ")),
             },
         }
     }
+}
+
+/// The address that is most like a name, or whose own name is.
+fn near<'k>(named: &str, known: &'k [String]) -> Option<&'k str> {
+    let own = |address: &'k String| address.rsplit('.').next().unwrap_or(address);
+    let whole = || nearest(named, known.iter().map(String::as_str));
+    let by_name = nearest(named, known.iter().map(own));
+    by_name.and_then(|name| known.iter().find(|address| own(address) == name)).map(String::as_str).or_else(whole)
 }
 
 /// The service that is meant by an address, by a block that it stands below, or by a name that only one has.
