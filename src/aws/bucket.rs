@@ -249,8 +249,7 @@ impl HttpService for Wire {
         let sent = tokio::time::timeout(PATIENCE, self.connector.call(request)).await;
         let late = |error| HttpError::new(HttpErrorKind::Timeout, error);
         let response = sent.map_err(late)?.map_err(|error| HttpError::new(HttpErrorKind::Interrupted, error))?;
-        let response =
-            response.try_into_http1x().map_err(|error| HttpError::new(HttpErrorKind::Decode, error))?;
+        let response = response.try_into_http1x().map_err(|error| HttpError::new(HttpErrorKind::Decode, error))?;
         let (parts, body) = response.into_parts();
         if matches!(parts.status.as_u16(), 301 | 307 | 400)
             && let Some(region) = parts.headers.get("x-amz-bucket-region").and_then(|value| value.to_str().ok())
@@ -393,7 +392,8 @@ impl Objects for Bucket {
         let list = |client: Arc<AmazonS3>, path: Path| async move {
             client.list(Some(&path)).map_ok(|one| one.location.to_string()).try_collect::<Vec<_>>().await
         };
-        let mut keys = self.ask("list", prefix.trim_end_matches('/'), list)?.map_err(|e| self.failed("list", prefix, &e))?;
+        let mut keys =
+            self.ask("list", prefix.trim_end_matches('/'), list)?.map_err(|e| self.failed("list", prefix, &e))?;
         keys.sort();
         Ok(keys)
     }
