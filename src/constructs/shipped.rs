@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::all;
-use super::testing::{addresses, blocks, expand_in};
+use super::testing::blocks;
 use crate::graph::template;
 use crate::kinds::Registry;
 use crate::stack::{Options, load};
@@ -25,36 +24,16 @@ fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
 
 #[test]
 fn the_shipped_stacks_expand() {
-    let constructs: BTreeSet<&str> = all().iter().map(|construct| construct.name()).collect();
+    let registry = Registry::new();
     let mut out = String::new();
-    for (name, text) in files("stacks", "toml") {
+    for (name, _) in files("stacks", "toml") {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("stacks").join(&name);
+        let stack = load(&path, &Options::default(), &registry).unwrap_or_else(|problems| panic!("{name}: {problems}"));
+        let mut made: Vec<&str> = stack.graph.resources().iter().map(|resource| resource.address.as_str()).collect();
+        made.retain(|address| address.contains('/'));
+        made.sort_unstable();
         out.push_str(&format!("{name}\n"));
-        let blocks = blocks(&text);
-        let mut known: BTreeSet<String> = blocks.keys().map(ToString::to_string).collect();
-        let mut used = Vec::new();
-        let mut exports = BTreeSet::new();
-        for address in blocks.keys().filter(|address| constructs.contains(address.kind())) {
-            let expansion = expand_in(&blocks, address.as_str())
-                .unwrap_or_else(|problems| panic!("{name}: {address}: {problems:?}"));
-            for own in addresses(&expansion) {
-                out.push_str(&format!("    {own}\n"));
-                known.insert(own.to_owned());
-            }
-            for resource in &expansion.resources {
-                let value = Value::Object(resource.attributes.clone());
-                template::each_reference(&value, &mut |r| used.push(r));
-                assert!(resource.depends_on.iter().all(|on| on.as_str() != address.as_str()));
-            }
-            exports.extend(expansion.exports.keys().map(|export| format!("{address}.{export}")));
-        }
-        let stack: toml::Table = text.parse().unwrap();
-        template::each_reference(&serde_json::to_value(&stack).unwrap(), &mut |r| used.push(r));
-        for reference in used.iter().filter(|r| !["vars", "self", "stack"].contains(&r.target.as_str())) {
-            assert!(known.contains(&reference.target), "{name}: ${{{reference}}} has a target");
-            let of_construct =
-                reference.address().is_some_and(|a| constructs.contains(a.kind()) && a.construct().is_none());
-            assert!(!of_construct || exports.contains(&reference.to_string()), "{name}: {reference} is exported");
-        }
+        made.iter().for_each(|address| out.push_str(&format!("    {address}\n")));
     }
     insta::assert_snapshot!(out);
 }

@@ -1,6 +1,6 @@
 //! `task_definition`: which containers run together, with what, and under whose rights; in revisions.
 
-mod check;
+pub(crate) mod check;
 pub(crate) mod container;
 pub(crate) mod image;
 pub(crate) mod limits;

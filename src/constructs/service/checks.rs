@@ -10,6 +10,7 @@ use crate::constructs::place::{Place, Wanted, place};
 use crate::constructs::providers::{list_of, of_cluster};
 use crate::graph::{Address, Problem};
 use crate::kinds::scaling_target::wrong_time;
+use crate::kinds::task_definition::check::check_health;
 use crate::kinds::task_definition::{image, limits};
 
 /// What tasks run on.
@@ -109,6 +110,7 @@ impl Chosen {
         check_ground(service, &ground, mode, &mut problems);
         let (cpu, memory) = size(service, &ground, &mut problems);
         check_image(service, &mut problems);
+        check_containers(service, input, &mut problems);
         check_port(service, mode, &mut problems);
         check_count(service, &mut problems);
         check_schedule(service, &mut problems);
@@ -200,6 +202,27 @@ fn check_image(service: &Service, problems: &mut Vec<Problem>) {
         && let Some(message) = image::wrong(&service.image)
     {
         problems.push(Problem::at("image", message).help("images are written [registry/]name[:tag][@digest]"));
+    }
+}
+
+/// What the task definition would find too, told here at its place.
+fn check_containers(service: &Service, input: &Input<'_>, problems: &mut Vec<Problem>) {
+    if let Some(check) = &service.health_check {
+        check_health("health_check", check, problems);
+    }
+    for (name, sidecar) in &service.sidecars {
+        if let Some(check) = &sidecar.health_check {
+            check_health(&format!("sidecars.{name}.health_check"), check, problems);
+        }
+    }
+    for name in service.starts_after.keys().filter(|name| !service.sidecars.contains_key(*name)) {
+        let names: Vec<&str> = service.sidecars.keys().map(String::as_str).collect();
+        let help = match names.is_empty() {
+            true => format!("declare [{}.sidecars.{name}]", input.address),
+            false => format!("it has {}", names.join(", ")),
+        };
+        let message = format!("the service has no sidecar `{name}`");
+        problems.push(Problem::at(&format!("starts_after.{name}"), message).help(help));
     }
 }
 

@@ -281,6 +281,8 @@ fn what_is_wrong_with_a_service() {
         "exec = true\npolicies = { ecs-exec = {} }",
         "logs = { group = \"x\", retention_days = 7 }",
         "port = 80\nsidecars = { b = { image = \"x\", ports = [{ container = 80 }] } }",
+        "health_check = { command = \"true\", interval_seconds = 1 }\nstarts_after = { migrate = \"success\" }",
+        "starts_after = { migrat = \"success\" }\nsidecars = { migrate = { image = \"x\", essential = false } }",
         "network = \"other\"",
         "tier = \"data\"",
     ] {

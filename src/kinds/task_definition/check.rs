@@ -247,8 +247,8 @@ fn check_containers(definition: &TaskDefinition, problems: &mut Vec<Problem>) {
     }
 }
 
-/// The limits are those of the API ("HealthCheck").
-fn check_health(path: &str, check: &HealthCheck, problems: &mut Vec<Problem>) {
+/// What is wrong with a health check that stands at this path. The limits are those of the API ("HealthCheck").
+pub fn check_health(path: &str, check: &HealthCheck, problems: &mut Vec<Problem>) {
     for (field, value, least, most) in [
         ("interval_seconds", check.interval_seconds, 5, 300),
         ("timeout_seconds", check.timeout_seconds, 2, 60),
