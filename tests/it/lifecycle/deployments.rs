@@ -307,3 +307,41 @@ async fn a_task_that_runs_once_ends_as_its_container_does() {
     keep("a_task_that_runs_once", &shown);
     project.succeeds(&["destroy", "--yes"]);
 }
+
+/// Once all tasks run, it is the load balancer that is waited for.
+#[tokio::test]
+async fn targets_that_are_not_healthy_yet() {
+    let project = applied(STACK);
+    let cloud = Emulator::Together.cloud().await;
+    let (elb, vpc) = (&cloud.aws().elb, project.ids()["vpc.main"].clone());
+    let group = elb.create_target_group().name(crate::support::unique("g")).vpc_id(vpc).port(80);
+    let group = group.protocol(aws_sdk_elasticloadbalancingv2::types::ProtocolEnum::Http);
+    let group = group.target_type(aws_sdk_elasticloadbalancingv2::types::TargetTypeEnum::Ip);
+    let made = group.send().await.expect("a target group");
+    let arn = made.target_groups()[0].target_group_arn().expect("an ARN").to_owned();
+    let target = aws_sdk_elasticloadbalancingv2::types::TargetDescription::builder().id("10.0.0.9").port(80).build();
+    elb.register_targets().target_group_arn(&arn).targets(target).send().await.expect("a target");
+    let mut story = telling(Story {
+        deployment: vec![
+            json!({ "rolloutState": "IN_PROGRESS", "runningCount": 2, "pendingCount": 0 }),
+            json!({ "rolloutState": "COMPLETED", "runningCount": 2 }),
+        ],
+        rolled_back: false,
+        events: Vec::new(),
+        stopped: Vec::new(),
+    });
+    let group = arn.clone();
+    let endpoint = teller(move |action, request, answer| {
+        story(action, request, answer);
+        if action == "DescribeServices" {
+            let balanced = json!({ "targetGroupArn": group, "containerName": "app", "containerPort": 80 });
+            answer["services"][0]["loadBalancers"] = json!([balanced]);
+        }
+    });
+    let shown = told(&project, &endpoint, &["restart", "web"]);
+    assert!(shown.contains("waiting: 2 of 2 tasks running, 1 of 1 targets healthy"), "{shown}");
+    let shown = told(&project, &endpoint, &["status", "web", "--json"]);
+    assert!(shown.contains("\"target\": \"10.0.0.9:80\"") && shown.contains("\"state\": \"healthy\""), "{shown}");
+    elb.delete_target_group().target_group_arn(&arn).send().await.expect("it goes");
+    project.succeeds(&["destroy", "--yes"]);
+}
