@@ -15,29 +15,16 @@ pub fn scope() -> Scope {
 
 /// The blocks of a stack's text, `[kind.name]` by `[kind.name]`.
 pub fn blocks(text: &str) -> BTreeMap<Address, Attributes> {
-    let mut stack: toml::Table = text.parse().expect("the text is TOML");
-    if let Some(toml::Value::Table(vars)) = stack.remove("vars") {
-        // A variable that is all of a value gives it its type.
-        let whole = |text: String, (name, value): (&String, &toml::Value)| {
-            text.replace(&format!("\"${{vars.{name}}}\""), &value.to_string())
-        };
-        stack = vars.iter().fold(text.to_owned(), whole).parse().expect("the text is TOML");
-    }
+    let stack: toml::Table = text.parse().expect("the text is TOML");
     let mut blocks = BTreeMap::new();
     for (kind, names) in stack {
         if matches!(kind.as_str(), "vars" | "tags" | "outputs" | "env") {
             continue;
         }
         for (name, block) in names.as_table().into_iter().flatten() {
-            let Ok(Value::Object(mut attributes)) = serde_json::to_value(block) else {
+            let Ok(Value::Object(attributes)) = serde_json::to_value(block) else {
                 panic!("{kind}.{name} is no table")
             };
-            // The language reads files, and names what is in them after the files.
-            if let Some(Value::Array(files)) = attributes.get("policies") {
-                let stem = |file: &Value| file.as_str().map(|file| file.trim_end_matches(".json").replace('/', "-"));
-                let read = files.iter().filter_map(stem).map(|name| (name, Value::from("{}"))).collect();
-                attributes.insert("policies".into(), Value::Object(read));
-            }
             blocks.insert(Address::new(&kind, name), attributes);
         }
     }
