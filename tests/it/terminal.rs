@@ -20,10 +20,26 @@ fn applied(project: &Project, typed: &str, environment: &[(&str, &str)]) -> (Exi
         assert_eq!(output.read(&mut byte).expect("it can be read"), 1, "{}", String::from_utf8_lossy(&screen));
         screen.push(byte[0]);
     }
-    keyboard.write_all(typed.as_bytes()).expect("it reads");
-    output.read_to_end(&mut screen).expect("it can be read");
-    (child.wait().expect("it ends"), String::from_utf8_lossy(&screen).into_owned())
+    let (sender, rest) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut rest = Vec::new();
+        let _ = output.read_to_end(&mut rest);
+        sender.send(rest)
+    });
+    // `script` passes on what it is given, but for what comes while it is busy setting the terminal up.
+    for _ in 0..PATIENCE {
+        let _ = keyboard.write_all(typed.as_bytes());
+        if let Ok(rest) = rest.recv_timeout(std::time::Duration::from_secs(3)) {
+            screen.extend(rest);
+            return (child.wait().expect("it ends"), String::from_utf8_lossy(&screen).into_owned());
+        }
+    }
+    let _ = child.kill();
+    panic!("{typed:?} is not heard: {}", String::from_utf8_lossy(&screen));
 }
+
+/// How often something is typed until it is heard.
+const PATIENCE: usize = 20;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_yes_is_taken_as_approval() {
