@@ -85,6 +85,7 @@ pub async fn run(args: &Args) -> Outcome {
         true => Session::open_state(&args.stack).await?,
         false => Session::open(&args.stack).await?,
     };
+    session.is_not_lost(&args.stack).await?;
     let mut writer = session.lock("apply", &args.run.lock).await?;
     let plan = match saved {
         None => {

@@ -32,6 +32,7 @@ pub struct Args {
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
     let session = Session::open_state(&args.stack).await?;
+    session.is_not_lost(&args.stack).await?;
     let writer = session.lock("destroy", &args.run.lock).await?;
     let how = PlanOptions { targets: args.targets.clone(), replace: Vec::new(), refresh: args.refresh, reset: false };
     let plan = session.plan(Some(writer.state()), Mode::Destroy, &how).await?;

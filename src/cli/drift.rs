@@ -31,6 +31,7 @@ pub struct Args {
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
     let session = Session::open(&args.stack).await?;
+    session.is_not_lost(&args.stack).await?;
     let state = session.peek().await?;
     let drift = match &state {
         // What the stack says is of no account: what was applied is compared with what is there.

@@ -54,6 +54,7 @@ pub async fn run(args: &Args) -> Outcome {
         true => Session::open_state(&args.stack).await?,
         false => Session::open(&args.stack).await?,
     };
+    session.is_not_lost(&args.stack).await?;
     let state = session.peek().await?;
     let mode = if args.destroy { Mode::Destroy } else { Mode::Apply };
     let mut plan = session.plan(state.as_ref(), mode, &args.how).await?;

@@ -195,6 +195,35 @@ impl Session {
         Ok(())
     }
 
+    /// Refuses to take a state that was lost for one that never was: what bears the stack's tags would be made once more.
+    /// Not everybody may list by tags, and not everything bears them; what is asked costs three calls.
+    ///
+    /// # Errors
+    /// Where there is no state, and something of the stack in the cloud.
+    pub async fn is_not_lost(&self, options: &StackOptions) -> Result<(), Failure> {
+        const TELLTALES: [&str; 7] =
+            ["vpc", "subnet", "security_group", "elastic_ip", "nat_gateway", "launch_template", "cluster"];
+        if !matches!(self.store.read(), Ok(None)) {
+            return Ok(());
+        }
+        let mut found = 0;
+        for kind in TELLTALES {
+            found += self.cloud.owned(kind).await.map_or(0, |owned| owned.len());
+        }
+        self.cloud.forget();
+        if found == 0 {
+            return Ok(());
+        }
+        let (what, region) = (render::plural(found, "resource bears", "resources bear"), &self.head.region);
+        let (account, store) = (self.account(), self.store.name());
+        let message =
+            format!("there is no state in {store}, and {what} the tags of this stack in account {account} in {region}");
+        Err(Failure::new(message).help(format!(
+            "`{}` makes the state again from what is there; where it is somebody else's, give the stack another name",
+            options.command("recover")
+        )))
+    }
+
     /// Refuses an account that the stack's guards do not name. The local cloud's is nobody's.
     fn is_allowed_account(&self, guards: &Guards) -> Result<(), Failure> {
         let (accounts, account) = (&guards.accounts, self.account());

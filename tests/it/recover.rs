@@ -82,6 +82,27 @@ fn small() -> Project {
 }
 
 #[test]
+fn a_lost_state_is_not_taken_for_none() {
+    let project = small();
+    let before = project.ids();
+    std::fs::remove_dir_all(project.path("state")).expect("the state is lost");
+    let told = [vec!["plan"], vec!["apply", "--yes"], vec!["destroy", "--yes"], vec!["drift"]].map(|arguments| {
+        let output = project.run(&arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        text(&output.stderr).replace(&project.name, "NAME")
+    });
+    assert!(told.iter().all(|one| *one == told[0]), "{told:?}");
+    insta::assert_snapshot!(told[0], @r"
+    error: there is no state in state/NAME/aws-123456789012-eu-west-2, and 3 resources bear the tags of this stack in account 123456789012 in eu-west-2
+      help: `cofferdam recover stack.toml --cloud aws` makes the state again from what is there; where it is somebody else's, give the stack another name
+    ");
+    project.succeeds(&["recover", "--yes"]);
+    assert_eq!(project.ids(), before);
+    project.plan_is_empty("recovering");
+    project.succeeds(&["destroy", "--yes"]);
+}
+
+#[test]
 fn a_damaged_state_is_set_aside_and_made_again() {
     let project = small();
     let store = project.store();
