@@ -94,7 +94,7 @@ fn reason(action: &str, sent: &BTreeSet<String>, first: bool) -> Option<String> 
     });
     let at_times = AT_TIMES.iter().find(|(one, _)| *one == action).map(|(_, when)| format!("sent {when}"));
     let telltale = (first && TELLTALES.contains(&action)).then(|| "tells a state that was lost from none".to_owned());
-    along.or(at_times).or(telltale)
+    along.or(telltale).or(at_times)
 }
 
 /// What is sent is allowed, and what is allowed is sent, or needed in a way that no emulator shows.

@@ -112,6 +112,10 @@ async fn shipped(mostly: Mostly) {
     let before = inventory(&aws).await;
     for (stack, services) in SERVICES {
         project.succeeds(&["apply", stack, "--yes"]);
+        if (mostly, stack) == (Mostly::Ministack, "production-network") {
+            // It drops the tags of new flow logs; the next apply sets them.
+            project.succeeds(&["apply", stack, "--yes"]);
+        }
         project.plan_is_empty(stack, "the first apply");
         for (service, first, by_hand) in services {
             assert_eq!(project.running(stack, service), (1, *first, *first), "{service} of {stack}");
