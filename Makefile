@@ -51,7 +51,7 @@ fuzz: ## feed bad stacks, states, journals and plans to their readers for an hou
 	@COFFERDAM_FUZZ=$(FUZZ) $(CARGO) test --test it fuzz:: -- --nocapture --test-threads 1
 
 .PHONY: bench
-bench: ## measure: inner loops, whole processes, API calls
+bench: ## measure: inner loops, whole processes, API calls, first applies
 	@$(CARGO) bench --profile dev
 	@$(CARGO) test --quiet --test it refresh_calls -- --nocapture
 

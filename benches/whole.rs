@@ -1,9 +1,11 @@
 //! Whole-process figures: each measurement is a process of its own, from its start to its end, with the journal on disk.
 //!
 //! Prints a table of wall time and peak memory for planning and executing trees of 1,000, 10,000 and 50,000 resources, the
-//! growth from one size to the next, the API calls of a refresh by kind, and, where a `terraform` is on the PATH, the same
+//! growth from one size to the next, the API calls of a refresh by kind, how long first applies of the shipped stacks take in
+//! the simulated AWS (`deploys` prints that alone), and, where a `terraform` is on the PATH, the same
 //! tree of `terraform_data` beside it.
 
+mod deploys;
 mod tree;
 
 use std::fmt::Write as _;
@@ -28,6 +30,7 @@ fn main() -> Fallible<()> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["plan", count, root] => plan(count.parse()?, Path::new(root)),
+        ["deploys"] => deploys::table(),
         ["execute", count, root] => run(count.parse()?, Path::new(root)),
         _ => table(),
     }
@@ -141,6 +144,7 @@ fn table() -> Fallible<()> {
         }
     }
     refresh_calls()?;
+    deploys::table()?;
     terraform(&at_terraform_size)
 }
 

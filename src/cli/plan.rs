@@ -8,7 +8,7 @@ use super::home;
 use super::options::{PlanOptions, StackOptions};
 use super::render::{self, style};
 use super::session::Session;
-use crate::kinds::permissions;
+use crate::kinds::permissions::{self, Enough};
 use crate::plan::Mode;
 
 /// Shows what an apply would do. Changes nothing and takes no lock
@@ -43,6 +43,10 @@ pub struct Args {
     #[arg(long, conflicts_with = "json")]
     iam: bool,
 
+    /// With --iam: also what a run needs that goes on where this one was interrupted
+    #[arg(long, requires = "iam")]
+    resumable: bool,
+
     /// Exit with 2 where there are changes, 0 where there are none
     #[arg(long)]
     detailed_exitcode: bool,
@@ -64,8 +68,9 @@ pub async fn run(args: &Args) -> Outcome {
     }
     if args.iam {
         let place = session.head.state.url.as_deref().and_then(|url| url.strip_prefix("s3://"));
+        let enough = if args.resumable { Enough::ForSeveral } else { Enough::ForOneRun };
         let bucket = place.map(|place| place.split_once('/').unwrap_or((place, "")));
-        outln!("{:#}", permissions::policy(&plan, state.as_ref(), bucket));
+        outln!("{:#}", permissions::policy(&plan, state.as_ref(), bucket, enough));
     } else if args.json {
         outln!("{:#}", render::json::plan(&plan));
     } else {

@@ -18,6 +18,7 @@ use self::exposure::Exposure;
 use super::below::{Below, MAIN, cluster_arn, given, named, reference, typed};
 use super::{Construct, Expansion, Input, providers};
 use crate::graph::{Address, Attributes, Problem};
+use crate::kinds::ecs_service::Strategy;
 use crate::kinds::task_definition::Network as Mode;
 use crate::kinds::task_definition::container::{Port, Protocol};
 
@@ -92,7 +93,7 @@ impl Parts<'_> {
             None => {
                 let targets = self.chosen.exposure.as_ref().map(|exposure| self.target_group(exposure));
                 let service = self.ecs_service(&task, group.as_ref(), targets.as_ref(), before);
-                self.scaling(&service, targets.as_ref());
+                self.scaling(&service, targets.as_ref().map(|(group, _)| group));
             }
         }
         let mut resources = self.below.resources;
@@ -193,7 +194,8 @@ impl Parts<'_> {
         Some(group)
     }
 
-    fn target_group(&mut self, exposure: &Exposure) -> Address {
+    /// The target group; and of blue/green deployments, what they switch.
+    fn target_group(&mut self, exposure: &Exposure) -> (Address, Option<Value>) {
         let settings = &exposure.settings;
         let awsvpc = self.chosen.mode == Mode::Awsvpc;
         let attributes = json!({
@@ -205,10 +207,17 @@ impl Parts<'_> {
             "deregistration_delay_seconds": settings.deregistration_delay_seconds,
             "stickiness": settings.stickiness,
         });
-        let group = self.below.add("target_group", MAIN, attributes);
+        let group = self.below.add("target_group", MAIN, attributes.clone());
         self.export("target_group_arn", &group, "arn");
         self.stands_for.insert("target_group", group.clone());
-        let forward = json!({ "forward": [{ "target_group": reference(&group, "arn") }] });
+        let mut forward = json!({ "forward": [{ "target_group": reference(&group, "arn") }] });
+        let other = self.is_blue_green().then(|| self.below.add("target_group", "other", attributes));
+        if let Some(other) = &other {
+            // All of it goes to the one at first, and ECS switches between the two.
+            let share =
+                |group: &Address, weight: u32| json!({ "target_group": reference(group, "arn"), "weight": weight });
+            forward = json!({ "forward": [share(&group, 100), share(other, 0)] });
+        }
         match &exposure.listener {
             Some(listener) => {
                 let paths = match (settings.host.is_empty(), settings.path.is_empty()) {
@@ -222,7 +231,9 @@ impl Parts<'_> {
                     "paths": paths,
                     "action": forward,
                 });
-                self.below.add("listener_rule", MAIN, rule);
+                let rule = self.below.add("listener_rule", MAIN, rule);
+                let switched = other.map(|other| self.switch(&other, &rule));
+                return (group, switched);
             }
             None => {
                 let listener = json!({
@@ -235,7 +246,22 @@ impl Parts<'_> {
                 self.below.add("listener", MAIN, listener);
             }
         }
-        group
+        (group, None)
+    }
+
+    fn is_blue_green(&self) -> bool {
+        self.service.deployment.as_ref().is_some_and(|one| one.strategy == Strategy::BlueGreen)
+    }
+
+    /// What a blue/green deployment switches: the other target group, by which rule, and the role that ECS does it as.
+    fn switch(&mut self, other: &Address, rule: &Address) -> Value {
+        let attributes = json!({
+            "service": rights::ECS,
+            "description": format!("Lets ECS switch between target groups of {}", self.chosen.name),
+            "managed_policies": [rights::SWITCHES],
+        });
+        let role = self.below.add("role", "switch", attributes);
+        json!({ "target_group": reference(other, "arn"), "rule": reference(rule, "arn"), "role": reference(&role, "arn") })
     }
 
     /// The discovery service, and how tasks are registered in it.
@@ -277,15 +303,21 @@ impl Parts<'_> {
         &mut self,
         task: &Address,
         group: Option<&Address>,
-        targets: Option<&Address>,
+        targets: Option<&(Address, Option<Value>)>,
         before: Vec<Address>,
     ) -> Address {
         let registry = self.discovery();
         let service = self.service;
         let (launch_type, capacity) = self.ground();
-        let load_balancer = targets.map(|targets| {
+        let load_balancer = targets.map(|(group, switched)| {
             let container = self.input.address.name();
-            json!([{ "target_group": reference(targets, "arn"), "container": container, "port": service.port }])
+            let balanced = json!({
+                "target_group": reference(group, "arn"),
+                "container": container,
+                "port": service.port,
+                "alternate": switched,
+            });
+            json!([given(balanced)])
         });
         let attributes = json!({
             "name": self.chosen.name,

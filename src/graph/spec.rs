@@ -128,7 +128,7 @@ pub struct KindSpec {
     /// must hang on a listener before the service comes, and until it is gone.
     pub after_users: &'static [(&'static str, &'static [&'static str])],
     /// Attributes that reference another resource, and the attribute of that one which is this one's to set from then on:
-    /// a scaling target has the count of its service.
+    /// a scaling target has the count of its service. `*` in a way into an attribute stands for each item of a list.
     pub takes_over: &'static [(&'static str, &'static str)],
     /// Attributes that cannot be read back and therefore never count as drift.
     pub write_only: &'static [&'static str],

@@ -111,9 +111,17 @@ impl Kind for AccessPointKind {
     fn actions(&self) -> Actions {
         Actions {
             read: &["elasticfilesystem:DescribeAccessPoints"],
-            create: &["elasticfilesystem:CreateAccessPoint", "elasticfilesystem:TagResource"],
-            update: &["elasticfilesystem:TagResource", "elasticfilesystem:UntagResource"],
-            delete: &["elasticfilesystem:DeleteAccessPoint"],
+            create: &[
+                "elasticfilesystem:CreateAccessPoint",
+                "elasticfilesystem:TagResource",
+                "elasticfilesystem:DescribeAccessPoints",
+            ],
+            update: &[
+                "elasticfilesystem:TagResource",
+                "elasticfilesystem:UntagResource",
+                "elasticfilesystem:DescribeAccessPoints",
+            ],
+            delete: &["elasticfilesystem:DeleteAccessPoint", "elasticfilesystem:DescribeAccessPoints"],
         }
     }
 

@@ -239,7 +239,7 @@ impl Kind for AlarmKind {
     fn actions(&self) -> Actions {
         Actions {
             read: &["cloudwatch:DescribeAlarms", "cloudwatch:ListTagsForResource"],
-            create: &["cloudwatch:PutMetricAlarm", "cloudwatch:TagResource"],
+            create: &["cloudwatch:PutMetricAlarm", "cloudwatch:TagResource", "cloudwatch:DescribeAlarms"],
             update: &["cloudwatch:PutMetricAlarm", "cloudwatch:TagResource", "cloudwatch:UntagResource"],
             delete: &["cloudwatch:DeleteAlarms"],
         }

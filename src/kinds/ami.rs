@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Actions, Kind, ec2, only_looked_up, spec, text, typed};
+use super::{Actions, Kind, Taking, ec2, only_looked_up, spec, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Problem, template};
@@ -71,6 +71,13 @@ impl Kind for AmiKind {
 
     fn actions(&self) -> Actions {
         Actions { read: &["ssm:GetParameters", "ec2:DescribeImages"], ..Actions::default() }
+    }
+
+    fn takes(&self, call: &str, taking: &Taking<'_>) -> bool {
+        match call {
+            "ec2:DescribeImages" => !taking.has("parameter"),
+            _ => taking.takes(call),
+        }
     }
 
     async fn read(&self, aws: &Aws, wanted: &[Known]) -> Result<Vec<Option<Observed>>, CloudError> {

@@ -10,7 +10,7 @@ use serde_json::json;
 
 pub use attributes::AutoscalingGroup;
 
-use super::{Actions, Kind, in_order, is_own, owned, spec, tag_changes, text, typed};
+use super::{Actions, During, Kind, Taking, in_order, is_own, owned, spec, tag_changes, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Naming};
@@ -58,6 +58,7 @@ impl Kind for AutoscalingGroupKind {
                 "ec2:CreateTags",
                 "iam:PassRole",
                 "iam:CreateServiceLinkedRole",
+                "autoscaling:DescribeScalingActivities",
             ],
             update: &[
                 "autoscaling:UpdateAutoScalingGroup",
@@ -73,6 +74,7 @@ impl Kind for AutoscalingGroupKind {
                 "autoscaling:CancelInstanceRefresh",
                 "ec2:RunInstances",
                 "iam:PassRole",
+                "autoscaling:DescribeAutoScalingGroups",
             ],
             delete: &[
                 "autoscaling:DescribeAutoScalingGroups",
@@ -80,6 +82,31 @@ impl Kind for AutoscalingGroupKind {
                 "autoscaling:SetInstanceProtection",
                 "autoscaling:DeleteAutoScalingGroup",
             ],
+        }
+    }
+
+    fn takes(&self, call: &str, taking: &Taking<'_>) -> bool {
+        match call {
+            "autoscaling:UpdateAutoScalingGroup" => taking.during == During::Delete || taking.changes(SETTINGS),
+            "autoscaling:EnableMetricsCollection" => taking.gains("enabled_metrics"),
+            "autoscaling:DisableMetricsCollection" => taking.removes("enabled_metrics"),
+            "autoscaling:AttachLoadBalancerTargetGroups" => taking.adds("target_groups"),
+            "autoscaling:DetachLoadBalancerTargetGroups" => taking.removes("target_groups"),
+            "autoscaling:SetInstanceProtection" => {
+                taking.changes(&["protect_from_scale_in"])
+                    || taking.during == During::Delete
+                        && taking.before.get("protect_from_scale_in") == Some(&json!(true))
+            }
+            "autoscaling:DescribeAutoScalingGroups" if taking.during == During::Update => {
+                taking.changes(&["protect_from_scale_in"])
+            }
+            "autoscaling:StartInstanceRefresh"
+            | "autoscaling:DescribeInstanceRefreshes"
+            | "autoscaling:CancelInstanceRefresh" => taking.has("instance_refresh") && taking.changes(LAUNCHED),
+            "ec2:RunInstances" | "iam:PassRole" if taking.during == During::Update => taking.changes(LAUNCHED),
+            "autoscaling:CreateOrUpdateTags" if taking.changes(&["propagate_tags"]) => true,
+            "autoscaling:DescribeScalingActivities" => taking.creates(),
+            _ => taking.takes(call),
         }
     }
 
@@ -174,7 +201,7 @@ impl Kind for AutoscalingGroupKind {
             group::delete_tags(aws, &request.id, &removed).await?;
         }
         if let Some(preferences) = &group.instance_refresh
-            && changed(&["launch_template", "launch_template_version", "mixed_instances"])
+            && changed(LAUNCHED)
         {
             self.refreshes.start(aws, &request.id, preferences).await?;
         }
@@ -207,6 +234,9 @@ impl Kind for AutoscalingGroupKind {
         }
     }
 }
+
+/// What instances are started from.
+const LAUNCHED: &[&str] = &["launch_template", "launch_template_version", "mixed_instances"];
 
 /// The attributes that `UpdateAutoScalingGroup` changes.
 const SETTINGS: &[&str] = &[

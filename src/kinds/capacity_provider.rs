@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Actions, Kind, Tags, ecs, gone_is_fine, in_order, is_own, owned, spec, text, typed};
+use super::{Actions, Kind, Tags, Taking, ecs, gone_is_fine, in_order, is_own, owned, spec, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{
     CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
@@ -98,9 +98,22 @@ impl Kind for CapacityProviderKind {
                 "ecs:TagResource",
                 "autoscaling:CreateOrUpdateTags",
                 "iam:CreateServiceLinkedRole",
+                "ecs:DescribeCapacityProviders",
             ],
-            update: &["ecs:UpdateCapacityProvider", "ecs:TagResource", "ecs:UntagResource"],
+            update: &[
+                "ecs:UpdateCapacityProvider",
+                "ecs:TagResource",
+                "ecs:UntagResource",
+                "ecs:DescribeCapacityProviders",
+            ],
             delete: &["ecs:DeleteCapacityProvider", "ecs:DescribeCapacityProviders"],
+        }
+    }
+
+    fn takes(&self, call: &str, taking: &Taking<'_>) -> bool {
+        match call {
+            "ecs:UpdateCapacityProvider" => taking.changes_besides(&["tags"]),
+            _ => taking.takes(call),
         }
     }
 

@@ -145,14 +145,26 @@ impl Kind for CertificateKind {
     fn actions(&self) -> Actions {
         Actions {
             read: &["acm:DescribeCertificate", "acm:ListTagsForCertificate", "acm:ListCertificates"],
-            create: &["acm:RequestCertificate", "acm:AddTagsToCertificate", "route53:ChangeResourceRecordSets"],
+            create: &[
+                "acm:RequestCertificate",
+                "acm:AddTagsToCertificate",
+                "route53:ChangeResourceRecordSets",
+                "acm:DescribeCertificate",
+            ],
             update: &[
                 "acm:AddTagsToCertificate",
                 "acm:RemoveTagsFromCertificate",
                 "route53:ChangeResourceRecordSets",
                 "route53:ListResourceRecordSets",
+                "acm:DescribeCertificate",
             ],
-            delete: &["acm:DeleteCertificate", "route53:ChangeResourceRecordSets", "route53:ListResourceRecordSets"],
+            delete: &[
+                "acm:DeleteCertificate",
+                "route53:ChangeResourceRecordSets",
+                "route53:ListResourceRecordSets",
+                "acm:DescribeCertificate",
+                "acm:ListCertificates",
+            ],
         }
     }
 

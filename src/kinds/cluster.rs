@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Actions, Kind, Tags, ecs, gone_is_fine, in_order, is_own, owned, spec, text, typed};
+use super::{Actions, Kind, Tags, Taking, ecs, gone_is_fine, in_order, is_own, owned, spec, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{
     CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
@@ -115,7 +115,14 @@ impl Kind for ClusterKind {
             read: &["ecs:DescribeClusters", "ecs:ListClusters"],
             create: &["ecs:CreateCluster", "ecs:TagResource", "ecs:DescribeClusters", "iam:CreateServiceLinkedRole"],
             update: &["ecs:UpdateCluster", "ecs:TagResource", "ecs:UntagResource"],
-            delete: &["ecs:DeleteCluster"],
+            delete: &["ecs:DeleteCluster", "ecs:DescribeClusters"],
+        }
+    }
+
+    fn takes(&self, call: &str, taking: &Taking<'_>) -> bool {
+        match call {
+            "ecs:UpdateCluster" => taking.changes_besides(&["tags"]),
+            _ => taking.takes(call),
         }
     }
 

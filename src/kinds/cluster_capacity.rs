@@ -86,8 +86,8 @@ impl Kind for ClusterCapacityKind {
     fn actions(&self) -> Actions {
         Actions {
             read: &["ecs:DescribeClusters"],
-            create: &["ecs:PutClusterCapacityProviders", "iam:CreateServiceLinkedRole"],
-            update: &["ecs:PutClusterCapacityProviders"],
+            create: &["ecs:PutClusterCapacityProviders", "iam:CreateServiceLinkedRole", "ecs:DescribeClusters"],
+            update: &["ecs:PutClusterCapacityProviders", "ecs:DescribeClusters"],
             delete: &["ecs:PutClusterCapacityProviders", "ecs:DescribeClusters"],
         }
     }

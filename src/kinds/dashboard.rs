@@ -66,7 +66,7 @@ impl Kind for DashboardKind {
     fn actions(&self) -> Actions {
         Actions {
             read: &["cloudwatch:GetDashboard"],
-            create: &["cloudwatch:PutDashboard"],
+            create: &["cloudwatch:PutDashboard", "cloudwatch:GetDashboard"],
             update: &["cloudwatch:PutDashboard"],
             delete: &["cloudwatch:DeleteDashboards"],
         }

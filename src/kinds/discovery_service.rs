@@ -155,14 +155,19 @@ impl Kind for DiscoveryServiceKind {
     fn actions(&self) -> Actions {
         Actions {
             read: &["servicediscovery:ListServices", "servicediscovery:ListTagsForResource"],
-            create: &["servicediscovery:CreateService", "servicediscovery:TagResource"],
+            create: &[
+                "servicediscovery:CreateService",
+                "servicediscovery:TagResource",
+                "servicediscovery:ListServices",
+            ],
             update: &[
                 "servicediscovery:UpdateService",
                 "servicediscovery:GetOperation",
                 "servicediscovery:TagResource",
                 "servicediscovery:UntagResource",
+                "servicediscovery:ListServices",
             ],
-            delete: &["servicediscovery:DeleteService"],
+            delete: &["servicediscovery:DeleteService", "servicediscovery:ListServices"],
         }
     }
 

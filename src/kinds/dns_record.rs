@@ -203,8 +203,8 @@ impl Kind for DnsRecordKind {
     fn actions(&self) -> Actions {
         Actions {
             read: &["route53:ListResourceRecordSets", "route53:GetHostedZone", "route53:GetChange"],
-            create: &["route53:GetHostedZone", "route53:ChangeResourceRecordSets"],
-            update: &["route53:ChangeResourceRecordSets"],
+            create: &["route53:GetHostedZone", "route53:ChangeResourceRecordSets", "route53:GetChange"],
+            update: &["route53:ChangeResourceRecordSets", "route53:GetChange"],
             delete: &["route53:ListResourceRecordSets", "route53:ChangeResourceRecordSets"],
         }
     }

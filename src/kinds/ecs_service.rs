@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::cluster_capacity::Share;
-use super::{Actions, Kind, Tags, ecs, gone_is_fine, in_order, is_own, owned, spec, text, typed};
+use super::{Actions, During, Kind, Tags, Taking, ecs, gone_is_fine, in_order, is_own, owned, spec, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{
     CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
@@ -345,6 +345,11 @@ impl Kind for EcsServiceKind {
             // "CreateService" refuses a target group without a load balancer, and a task that no rule sends anything to is
             // never found healthy.
             after_users: &[("target_group", &["listener", "listener_rule"])],
+            // A blue/green deployment switches what rules send where.
+            takes_over: &[
+                ("load_balancers.*.alternate.rule", "action"),
+                ("load_balancers.*.alternate.test_rule", "action"),
+            ],
             naming: Some(Naming { attribute: "name", longest: ecs::LONGEST_NAME }),
             name_within: &["cluster"],
             canonical,
@@ -368,9 +373,50 @@ impl Kind for EcsServiceKind {
                 "elasticloadbalancing:DescribeTargetHealth",
                 "logs:GetLogEvents",
             ],
-            create: &["ecs:CreateService", "ecs:TagResource", "iam:CreateServiceLinkedRole", "iam:PassRole"],
-            update: &["ecs:UpdateService", "ecs:TagResource", "ecs:UntagResource", "iam:PassRole"],
-            delete: &["ecs:UpdateService", "ecs:DeleteService"],
+            create: &[
+                "ecs:CreateService",
+                "ecs:TagResource",
+                "iam:CreateServiceLinkedRole",
+                "iam:PassRole",
+                "ecs:DescribeServices",
+                "ecs:ListTasks",
+                "ecs:DescribeTasks",
+                "ecs:DescribeTaskDefinition",
+                "elasticloadbalancing:DescribeTargetHealth",
+                "logs:GetLogEvents",
+            ],
+            update: &[
+                "ecs:UpdateService",
+                "ecs:TagResource",
+                "ecs:UntagResource",
+                "iam:PassRole",
+                "ecs:DescribeServices",
+                "ecs:ListTasks",
+                "ecs:DescribeTasks",
+                "ecs:DescribeTaskDefinition",
+                "elasticloadbalancing:DescribeTargetHealth",
+                "logs:GetLogEvents",
+            ],
+            delete: &["ecs:UpdateService", "ecs:DeleteService", "ecs:DescribeServices"],
+        }
+    }
+
+    fn takes(&self, call: &str, taking: &Taking<'_>) -> bool {
+        let daemon = text(taking.before, "scheduling") == "daemon";
+        // The role that ECS acts as to switch between target groups is the only one that a service is given.
+        let balanced = taking.after.get("load_balancers").and_then(Value::as_array);
+        let switches = balanced.into_iter().flatten().any(|one| one.get("alternate").is_some());
+        match call {
+            "ecs:UpdateService" => taking.changes_besides(&["tags"]) || taking.during == During::Delete && !daemon,
+            "iam:PassRole" => switches && (taking.creates() || taking.changes(&["load_balancers"])),
+            "elasticloadbalancing:DescribeTargetHealth" => {
+                taking.during != During::Read && taking.has("load_balancers")
+            }
+            // What becomes of a deployment is of no interest to a refresh.
+            "ecs:ListTasks" | "ecs:DescribeTasks" | "ecs:DescribeTaskDefinition" | "logs:GetLogEvents" => {
+                taking.during != During::Read
+            }
+            _ => taking.takes(call),
         }
     }
 

@@ -112,14 +112,17 @@ impl Kind for FileSystemKind {
                 "elasticfilesystem:TagResource",
                 "elasticfilesystem:PutBackupPolicy",
                 "iam:CreateServiceLinkedRole",
+                "elasticfilesystem:DescribeFileSystems",
+                "elasticfilesystem:DescribeBackupPolicy",
             ],
             update: &[
                 "elasticfilesystem:UpdateFileSystem",
                 "elasticfilesystem:PutBackupPolicy",
                 "elasticfilesystem:TagResource",
                 "elasticfilesystem:UntagResource",
+                "elasticfilesystem:DescribeFileSystems",
             ],
-            delete: &["elasticfilesystem:DeleteFileSystem"],
+            delete: &["elasticfilesystem:DeleteFileSystem", "elasticfilesystem:DescribeFileSystems"],
         }
     }
 

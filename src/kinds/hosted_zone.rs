@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::route53::{Changes, bare_id, canonical_name, own_records, remove_records, zone};
-use super::{Actions, Kind, Tags, owned, spec, tag_changes, tags_of, typed, untyped};
+use super::{Actions, During, Kind, Tags, Taking, owned, spec, tag_changes, tags_of, typed, untyped};
 use crate::aws::Aws;
 use crate::cloud::{
     CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
@@ -130,6 +130,7 @@ impl Kind for HostedZoneKind {
                 "route53:AssociateVPCWithHostedZone",
                 "route53:ChangeTagsForResource",
                 "ec2:DescribeVpcs",
+                "route53:GetChange",
             ],
             update: &[
                 "route53:GetHostedZone",
@@ -138,6 +139,7 @@ impl Kind for HostedZoneKind {
                 "route53:DisassociateVPCFromHostedZone",
                 "route53:ChangeTagsForResource",
                 "ec2:DescribeVpcs",
+                "route53:GetChange",
             ],
             delete: &[
                 "route53:GetHostedZone",
@@ -145,6 +147,28 @@ impl Kind for HostedZoneKind {
                 "route53:ChangeResourceRecordSets",
                 "route53:DeleteHostedZone",
             ],
+        }
+    }
+
+    fn takes(&self, call: &str, taking: &Taking<'_>) -> bool {
+        match call {
+            // One zone has another call than several.
+            "route53:ListTagsForResource" => taking.together == 1,
+            "route53:ListTagsForResources" => taking.together > 1,
+            "route53:ListHostedZones" | "route53:ListHostedZonesByName" => false,
+            "route53:GetHostedZone" | "route53:AssociateVPCWithHostedZone" if taking.creates() => {
+                taking.after.get("vpcs").and_then(Value::as_array).is_none_or(|vpcs| vpcs.len() > 1)
+            }
+            "route53:GetHostedZone" if taking.during == During::Update => taking.changes(&["vpcs"]),
+            "route53:AssociateVPCWithHostedZone" => taking.adds("vpcs"),
+            "route53:DisassociateVPCFromHostedZone" => taking.removes("vpcs"),
+            "ec2:DescribeVpcs" => taking.gains("vpcs"),
+            "route53:UpdateHostedZoneComment" => taking.changes(&["comment"]),
+            "route53:GetChange" => taking.creates() || taking.changes(&["vpcs"]),
+            "route53:ListResourceRecordSets" | "route53:ChangeResourceRecordSets" => {
+                taking.before.get("force_destroy") == Some(&json!(true))
+            }
+            _ => taking.takes(call),
         }
     }
 

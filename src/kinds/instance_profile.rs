@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Actions, Kind, Tags, create_tags, gone_is_fine, iam, is_owned, owned, spec, taken, typed};
+use super::{Actions, During, Kind, Tags, Taking, create_tags, gone_is_fine, iam, is_owned, owned, spec, taken, typed};
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Naming, ReplaceOrder};
@@ -78,6 +78,17 @@ impl Kind for InstanceProfileKind {
                 "iam:UntagInstanceProfile",
             ],
             delete: &["iam:GetInstanceProfile", "iam:RemoveRoleFromInstanceProfile", "iam:DeleteInstanceProfile"],
+        }
+    }
+
+    fn takes(&self, call: &str, taking: &Taking<'_>) -> bool {
+        match call {
+            "iam:AddRoleToInstanceProfile" | "iam:PassRole" => taking.gains("role"),
+            "iam:RemoveRoleFromInstanceProfile" => taking.loses("role"),
+            "iam:GetInstanceProfile" if taking.during == During::Update => taking.changes(&["role"]),
+            // The account's roles are of no interest here.
+            "iam:GetAccountAuthorizationDetails" | "iam:ListRoles" => false,
+            _ => taking.takes(call),
         }
     }
 

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Actions, Kind, Tags, ec2, gone_is_fine, in_order, owned, spec, typed};
+use super::{Actions, During, Kind, Tags, Taking, ec2, gone_is_fine, in_order, owned, spec, typed};
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, KindSpec};
@@ -56,6 +56,15 @@ impl Kind for InternetGatewayKind {
                 "ec2:DescribeNetworkInterfaces",
                 "ec2:DeleteInternetGateway",
             ],
+        }
+    }
+
+    fn takes(&self, call: &str, taking: &Taking<'_>) -> bool {
+        match call {
+            "ec2:AttachInternetGateway" => taking.gains("vpc"),
+            "ec2:DetachInternetGateway" => taking.loses("vpc"),
+            "ec2:DescribeInternetGateways" if taking.during == During::Update => taking.changes(&["vpc"]),
+            _ => taking.takes(call),
         }
     }
 

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    Actions, Kind, Tags, ec2, gone_is_fine, in_order, owned, spec, tags_of, text, typed, what_is_missing_is_unset,
+    Actions, During, Kind, Tags, Taking, ec2, gone_is_fine, in_order, owned, spec, tags_of, text, typed,
+    what_is_missing_is_unset,
 };
 use crate::aws::Aws;
 use crate::cloud::{
@@ -219,6 +220,20 @@ impl Kind for LaunchTemplateKind {
                 "ec2:DeleteTags",
             ],
             delete: &["ec2:DeleteLaunchTemplate"],
+        }
+    }
+
+    fn takes(&self, call: &str, taking: &Taking<'_>) -> bool {
+        match call {
+            // The listing may show tags for a while that were changed.
+            "ec2:DescribeTags" => true,
+            "ec2:CreateLaunchTemplateVersion" | "ec2:ModifyLaunchTemplate" => taking.changes_besides(&["tags"]),
+            "ec2:DescribeLaunchTemplateVersions" | "ec2:DeleteLaunchTemplateVersions"
+                if taking.during == During::Update =>
+            {
+                taking.changes_besides(&["tags"])
+            }
+            _ => taking.takes(call),
         }
     }
 

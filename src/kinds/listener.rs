@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::elbv2;
 use super::routing::Action;
 use super::target_group::Protocol;
-use super::{Actions, Kind, Tags, gone_is_fine, in_order, spec, tags_of, text, typed};
+use super::{Actions, During, Kind, Tags, Taking, gone_is_fine, in_order, spec, tags_of, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{
     CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, TOKEN_TAG, UpdateRequest,
@@ -148,8 +148,26 @@ impl Kind for ListenerKind {
                 "elasticloadbalancing:RemoveListenerCertificates",
                 "elasticloadbalancing:AddTags",
                 "elasticloadbalancing:RemoveTags",
+                "elasticloadbalancing:DescribeListenerCertificates",
             ],
             delete: &["elasticloadbalancing:DeleteListener"],
+        }
+    }
+
+    fn takes(&self, call: &str, taking: &Taking<'_>) -> bool {
+        match call {
+            "elasticloadbalancing:ModifyListener" => taking.changes_besides(&["tags", "more_certificates"]),
+            "elasticloadbalancing:AddListenerCertificates" => taking.adds("more_certificates"),
+            "elasticloadbalancing:RemoveListenerCertificates" => taking.removes("more_certificates"),
+            "elasticloadbalancing:DescribeListenerCertificates" if taking.during == During::Update => {
+                taking.changes(&["more_certificates"])
+            }
+            "elasticloadbalancing:DescribeListenerCertificates" => taking.has("more_certificates"),
+            // All there are, to see whose they are.
+            "elasticloadbalancing:DescribeLoadBalancers"
+            | "elasticloadbalancing:DescribeRules"
+            | "elasticloadbalancing:DescribeTargetGroups" => false,
+            _ => taking.takes(call),
         }
     }
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::elbv2;
 use super::routing::Action;
-use super::{Actions, Kind, Tags, gone_is_fine, in_order, spec, tags_of, text, typed};
+use super::{Actions, During, Kind, Tags, Taking, gone_is_fine, in_order, spec, tags_of, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{
     CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, TOKEN_TAG, UpdateRequest,
@@ -172,8 +172,22 @@ impl Kind for ListenerRuleKind {
                 "elasticloadbalancing:SetRulePriorities",
                 "elasticloadbalancing:AddTags",
                 "elasticloadbalancing:RemoveTags",
+                "elasticloadbalancing:DescribeRules",
             ],
             delete: &["elasticloadbalancing:DeleteRule"],
+        }
+    }
+
+    fn takes(&self, call: &str, taking: &Taking<'_>) -> bool {
+        match call {
+            "elasticloadbalancing:ModifyRule" => taking.changes_besides(&["tags", "priority"]),
+            "elasticloadbalancing:SetRulePriorities" => taking.changes(&["priority"]),
+            "elasticloadbalancing:DescribeRules" if taking.during == During::Update => taking.changes(&["priority"]),
+            // All there are, to see whose they are.
+            "elasticloadbalancing:DescribeLoadBalancers"
+            | "elasticloadbalancing:DescribeListeners"
+            | "elasticloadbalancing:DescribeTargetGroups" => false,
+            _ => taking.takes(call),
         }
     }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::elbv2::{self, Settings, changed_settings};
-use super::{Actions, Kind, Tags, gone_is_fine, in_order, is_own, spec, text, typed};
+use super::{Actions, Kind, Tags, Taking, gone_is_fine, in_order, is_own, spec, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{
     CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
@@ -127,6 +127,15 @@ impl LoadBalancer {
     }
 }
 
+/// Whether a step sets settings: where they are not those that AWS gives a new one, or change.
+fn sets(taking: &Taking<'_>) -> bool {
+    let Ok(after) = typed::<LoadBalancer>(taking.after) else { return true };
+    match typed::<LoadBalancer>(taking.before) {
+        Ok(before) if !taking.creates() => !changed_settings(&before.settings(), &after.settings()).is_empty(),
+        _ => !changed_settings(&usual_settings(after.r#type), &after.settings()).is_empty(),
+    }
+}
+
 fn usual_settings(of: Type) -> Settings {
     let plain = LoadBalancer {
         name: String::new(),
@@ -212,6 +221,7 @@ impl Kind for LoadBalancerKind {
                 "elasticloadbalancing:AddTags",
                 "elasticloadbalancing:ModifyLoadBalancerAttributes",
                 "iam:CreateServiceLinkedRole",
+                "elasticloadbalancing:DescribeLoadBalancers",
             ],
             update: &[
                 "elasticloadbalancing:SetSubnets",
@@ -220,8 +230,23 @@ impl Kind for LoadBalancerKind {
                 "elasticloadbalancing:ModifyLoadBalancerAttributes",
                 "elasticloadbalancing:AddTags",
                 "elasticloadbalancing:RemoveTags",
+                "elasticloadbalancing:DescribeLoadBalancers",
             ],
-            delete: &["elasticloadbalancing:DeleteLoadBalancer"],
+            delete: &["elasticloadbalancing:DeleteLoadBalancer", "elasticloadbalancing:DescribeLoadBalancers"],
+        }
+    }
+
+    fn takes(&self, call: &str, taking: &Taking<'_>) -> bool {
+        match call {
+            "elasticloadbalancing:ModifyLoadBalancerAttributes" => sets(taking),
+            "elasticloadbalancing:SetSubnets" => taking.changes(&["subnets"]),
+            "elasticloadbalancing:SetSecurityGroups" => taking.changes(&["security_groups"]),
+            "elasticloadbalancing:SetIpAddressType" => taking.changes(&["addresses"]),
+            // All there are, to see whose they are.
+            "elasticloadbalancing:DescribeListeners"
+            | "elasticloadbalancing:DescribeRules"
+            | "elasticloadbalancing:DescribeTargetGroups" => false,
+            _ => taking.takes(call),
         }
     }
 

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Actions, Kind, Tags, create_tags, gone_is_fine, in_order, is_owned, owned, spec, tag_changes, text, typed,
+    Actions, During, Kind, Tags, Taking, create_tags, gone_is_fine, in_order, is_owned, owned, spec, tag_changes, text,
+    typed,
 };
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
@@ -132,6 +133,17 @@ impl Kind for LogGroupKind {
                 "logs:UntagResource",
             ],
             delete: &["logs:DeleteLogGroup"],
+        }
+    }
+
+    fn takes(&self, call: &str, taking: &Taking<'_>) -> bool {
+        match call {
+            "logs:PutRetentionPolicy" => taking.gains("retention_days"),
+            "logs:DeleteRetentionPolicy" => taking.changes(&["retention_days"]) && !taking.has("retention_days"),
+            "logs:AssociateKmsKey" => taking.changes(&["kms_key"]) && taking.has("kms_key"),
+            "logs:DisassociateKmsKey" => taking.changes(&["kms_key"]) && !taking.has("kms_key"),
+            "logs:DescribeLogGroups" | "logs:ListTagsForResource" => taking.during == During::Read,
+            _ => taking.takes(call),
         }
     }
 

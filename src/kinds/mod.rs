@@ -53,6 +53,7 @@ mod schedule;
 mod secret;
 mod security_group;
 mod subnet;
+mod taking;
 pub(crate) mod target_group;
 pub(crate) mod task_definition;
 mod topic;
@@ -78,6 +79,7 @@ use crate::cloud::{
 use crate::graph::{Attributes, Identity, KindSpec, Problem, ReplaceOrder, Scope};
 
 pub use ecs_service::{Deployments, Target, targets};
+pub use taking::{During, Taking};
 pub use task_definition::revisions;
 pub use vpc_endpoint::GATEWAY_SERVICES;
 
@@ -92,8 +94,14 @@ pub trait Kind: Send + Sync {
     /// What the engine knows of it.
     fn spec(&self) -> KindSpec;
 
-    /// The IAM actions that each step needs; `iam_actions_are_declared` holds the calls against them.
+    /// The IAM actions that each step may need.
     fn actions(&self) -> Actions;
+
+    /// Whether a step with these attributes needs a declared action. Not those that only go on where an earlier run was
+    /// interrupted, or find again what it made.
+    fn takes(&self, call: &str, taking: &Taking<'_>) -> bool {
+        taking.takes(call)
+    }
 
     /// Reads many of the kind. See [`Cloud::read`].
     async fn read(&self, aws: &Aws, wanted: &[Known]) -> Result<Vec<Option<Observed>>, CloudError>;
@@ -152,13 +160,13 @@ pub trait Kind: Send + Sync {
 /// The IAM actions that the steps of a kind need.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Actions {
-    /// For reading, finding again and polling.
+    /// For reading and finding again.
     pub read: &'static [&'static str],
-    /// For creating and finishing.
+    /// For creating and finishing, until it is ready.
     pub create: &'static [&'static str],
-    /// For updating.
+    /// For updating, until that took hold.
     pub update: &'static [&'static str],
-    /// For deleting.
+    /// For deleting, until it is gone.
     pub delete: &'static [&'static str],
 }
 

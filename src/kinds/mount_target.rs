@@ -58,9 +58,14 @@ impl Kind for MountTargetKind {
                 "ec2:DescribeSubnets",
                 "ec2:DescribeNetworkInterfaces",
                 "ec2:CreateNetworkInterface",
+                "elasticfilesystem:DescribeMountTargets",
             ],
-            update: &["elasticfilesystem:ModifyMountTargetSecurityGroups"],
-            delete: &["elasticfilesystem:DeleteMountTarget", "ec2:DeleteNetworkInterface"],
+            update: &["elasticfilesystem:ModifyMountTargetSecurityGroups", "elasticfilesystem:DescribeMountTargets"],
+            delete: &[
+                "elasticfilesystem:DeleteMountTarget",
+                "ec2:DeleteNetworkInterface",
+                "elasticfilesystem:DescribeMountTargets",
+            ],
         }
     }
 

@@ -113,9 +113,19 @@ impl Kind for NamespaceKind {
                 "route53:ListHostedZonesByName",
                 "ec2:DescribeVpcs",
                 "ec2:DescribeRegions",
+                "servicediscovery:GetOperation",
+                "servicediscovery:ListNamespaces",
             ],
-            update: &["servicediscovery:TagResource", "servicediscovery:UntagResource"],
-            delete: &["servicediscovery:DeleteNamespace", "route53:DeleteHostedZone"],
+            update: &[
+                "servicediscovery:TagResource",
+                "servicediscovery:UntagResource",
+                "servicediscovery:ListNamespaces",
+            ],
+            delete: &[
+                "servicediscovery:DeleteNamespace",
+                "route53:DeleteHostedZone",
+                "servicediscovery:ListNamespaces",
+            ],
         }
     }
 

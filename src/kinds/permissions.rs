@@ -5,21 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::{Registry, text};
+use super::taking::ONLY_TO_RECOVER;
+use super::{During, Kind, Registry, Taking, text};
 use crate::graph::{Attributes, Scope, template};
 use crate::plan::{Action, Plan, Verb};
 use crate::state::State;
 
-/// Calls that only `recover` and `orphans` make, to list what carries a stack's tags.
-const ONLY_TO_RECOVER: &[&str] = &[
-    "ec2:DescribeTags",
-    "ecs:ListClusters",
-    "ecs:ListServices",
-    "ecs:ListTaskDefinitionFamilies",
-    "iam:ListInstanceProfiles",
-    "route53:ListHostedZones",
-    "sns:ListTopics",
-];
+/// What tells a state that was lost from one that never was.
+const TELLTALES: &[&str] = &["ec2:DescribeTags", "ecs:DescribeClusters", "ecs:ListClusters"];
 
 /// Actions of services that tell resources apart and that know none of their own ("Actions, resources, and condition
 /// keys", service by service), or that name what does not exist yet.
@@ -70,29 +63,36 @@ const EC2_TYPES: &[(&str, &str)] = &[
     ("launch_template", "launch-template"),
 ];
 
-/// The policy that covers what an apply of this plan does: reading what the state knows, and each step. `bucket` is where
-/// the state is kept, if in one: its name and the prefix in it.
-pub fn policy(plan: &Plan, state: Option<&State>, bucket: Option<(&str, &str)>) -> Value {
+/// For which runs a policy is enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enough {
+    /// For one that comes to its end.
+    ForOneRun,
+    /// Also for those that go on where it was interrupted, that read what it made, or find again what a lost answer made.
+    ForSeveral,
+}
+
+/// The policy that covers what an apply of this plan does, and nothing else: reading what the state knows, and each step.
+/// `bucket` is where the state is kept, if in one: its name and the prefix in it.
+pub fn policy(plan: &Plan, state: Option<&State>, bucket: Option<(&str, &str)>, enough: Enough) -> Value {
     let registry = Registry::new();
     let mut needed: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     let roles = roles(plan, state);
+    let mut together: BTreeMap<&str, usize> = BTreeMap::new();
+    for action in plan.actions.iter().filter(|action| action.id.is_some()) {
+        *together.entry(action.kind.as_str()).or_default() += 1;
+    }
     for action in &plan.actions {
         let Some(kind) = registry.kind(&action.kind) else { continue };
-        let actions = kind.actions();
-        let changing: Vec<&[&'static str]> = match action.action {
-            Verb::NoChange | Verb::Read | Verb::Forget => Vec::new(),
-            Verb::Create => vec![actions.create],
-            Verb::Update if action.unfinished => vec![actions.create, actions.update],
-            Verb::Update => vec![actions.update],
-            Verb::Replace if action.keeps_old => vec![actions.create],
-            Verb::Replace => vec![actions.create, actions.delete],
-            Verb::Delete => vec![actions.delete],
-        };
-        let read = actions.read.iter().filter(|call| !ONLY_TO_RECOVER.contains(call));
+        let together = together.get(action.kind.as_str()).copied().unwrap_or_default();
+        let calls = calls(kind, action, state, together, enough);
         let own = arns(action, state, &plan.scope);
-        for call in read.chain(changing.into_iter().flatten()) {
+        for call in calls {
             needed.entry(call).or_default().extend(resources(call, &own, &roles, &plan.scope));
         }
+    }
+    if state.is_none() {
+        TELLTALES.iter().for_each(|call| needed.entry(call).or_default().extend(["*".to_owned()]));
     }
     let mut statements: BTreeMap<Vec<String>, Vec<&str>> = BTreeMap::new();
     for (call, resources) in needed {
@@ -114,6 +114,46 @@ pub fn policy(plan: &Plan, state: Option<&State>, bucket: Option<(&str, &str)>) 
         document.push(json!({ "Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": [bucket] }));
     }
     json!({ "Version": "2012-10-17", "Statement": document })
+}
+
+/// The calls that an action takes.
+fn calls(
+    kind: &dyn Kind,
+    action: &Action,
+    state: Option<&State>,
+    together: usize,
+    enough: Enough,
+) -> BTreeSet<&'static str> {
+    let declared = kind.actions();
+    // What is as it should be stands in the state alone.
+    let entry = state.and_then(|state| state.resources.get(&action.address));
+    let known = entry.map(|entry| &entry.attributes).filter(|_| action.current.is_empty());
+    let (nothing, current) = (Attributes::new(), known.unwrap_or(&action.current));
+    let changed: BTreeSet<String> = action.changes.iter().map(|change| change.attribute().to_owned()).collect();
+    let created = || (During::Create, declared.create, &nothing, &action.attributes);
+    let updated = || (During::Update, declared.update, current, &action.attributes);
+    let deleted = || (During::Delete, declared.delete, current, &nothing);
+    let read = (During::Read, declared.read, if current.is_empty() { &action.attributes } else { current }, &nothing);
+    let mut steps = match action.action {
+        Verb::NoChange | Verb::Read | Verb::Forget => Vec::new(),
+        Verb::Create => vec![created()],
+        Verb::Update if action.unfinished => vec![created(), updated()],
+        Verb::Update => vec![updated()],
+        Verb::Replace if action.keeps_old => vec![created()],
+        Verb::Replace => vec![created(), deleted()],
+        Verb::Delete => vec![deleted()],
+    };
+    // What an earlier run left half made may take all that there is.
+    let all = enough == Enough::ForSeveral || action.unfinished;
+    if all || action.id.is_some() || matches!(action.action, Verb::Read | Verb::Forget) {
+        steps.push(read);
+    }
+    let of_step = |(during, declared, before, after): (During, &'static [&'static str], _, _)| {
+        let taking = Taking { during, before, after, changed: &changed, together };
+        let is_needed = move |call: &&str| kind.takes(call, &taking) || all && !ONLY_TO_RECOVER.contains(call);
+        declared.iter().copied().filter(is_needed).collect::<Vec<_>>()
+    };
+    steps.into_iter().flat_map(of_step).collect()
 }
 
 /// What a call of a resource must be allowed on.

@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::document::{PolicyDocument, PolicyUse, check_policy};
 use super::{
-    Actions, Kind, Tags, create_tags, gone_is_fine, iam, is_of_stack, is_owned, owned, spec, taken, text, typed,
+    Actions, During, Kind, Tags, Taking, create_tags, gone_is_fine, iam, is_of_stack, is_owned, owned, spec, taken,
+    text, typed,
 };
 use crate::aws::Aws;
 use crate::cloud::{
@@ -102,6 +103,21 @@ impl Kind for PolicyKind {
                 "iam:GetRole",
                 "iam:DetachRolePolicy",
             ],
+        }
+    }
+
+    fn takes(&self, call: &str, taking: &Taking<'_>) -> bool {
+        match call {
+            _ if taking.creates() => matches!(call, "iam:CreatePolicy" | "iam:TagPolicy"),
+            "iam:ListPolicyVersions"
+            | "iam:GetPolicyVersion"
+            | "iam:CreatePolicyVersion"
+            | "iam:DeletePolicyVersion"
+                if taking.during == During::Update =>
+            {
+                taking.changes(&["document"])
+            }
+            _ => taking.takes(call),
         }
     }
 

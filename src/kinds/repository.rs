@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::document::{JsonDocument, check_json};
 use super::{
-    Actions, Kind, Tags, create_tags, gone_is_fine, in_order, is_owned, owned, spec, tag_changes, tags_of, text, typed,
-    untyped,
+    Actions, During, Kind, Tags, Taking, create_tags, gone_is_fine, in_order, is_owned, owned, spec, tag_changes,
+    tags_of, text, typed, untyped,
 };
 use crate::aws::{Aws, facts};
 use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
@@ -160,6 +160,19 @@ impl Kind for RepositoryKind {
                 "ecr:UntagResource",
             ],
             delete: &["ecr:DeleteRepository"],
+        }
+    }
+
+    fn takes(&self, call: &str, taking: &Taking<'_>) -> bool {
+        match call {
+            "ecr:PutImageScanningConfiguration" => taking.changes(&["scan_on_push"]),
+            "ecr:PutImageTagMutability" => taking.changes(&["immutable_tags"]),
+            "ecr:PutLifecyclePolicy" => taking.gains("lifecycle"),
+            "ecr:DeleteLifecyclePolicy" => taking.loses("lifecycle") && !taking.has("lifecycle"),
+            "ecr:DescribeRepositories" | "ecr:GetLifecyclePolicy" | "ecr:ListTagsForResource" => {
+                taking.during == During::Read
+            }
+            _ => taking.takes(call),
         }
     }
 

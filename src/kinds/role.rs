@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use super::document::{PolicyDocument, PolicyUse, check_policy, size};
-use super::{Actions, Kind, Tags, create_tags, gone_is_fine, iam, is_owned, owned, spec, taken, trust, typed};
+use super::{Actions, Kind, Tags, Taking, create_tags, gone_is_fine, iam, is_owned, owned, spec, taken, trust, typed};
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder, template};
@@ -173,6 +173,22 @@ impl Kind for RoleKind {
                 "iam:RemoveRoleFromInstanceProfile",
                 "iam:DeleteRole",
             ],
+        }
+    }
+
+    fn takes(&self, call: &str, taking: &Taking<'_>) -> bool {
+        match call {
+            "iam:PutRolePolicy" => taking.adds("policies"),
+            "iam:DeleteRolePolicy" => taking.removes("policies"),
+            "iam:AttachRolePolicy" => taking.adds("managed_policies"),
+            "iam:DetachRolePolicy" => taking.removes("managed_policies"),
+            "iam:UpdateRole" => taking.changes(&["description", "max_session_seconds"]),
+            "iam:UpdateAssumeRolePolicy" => taking.changes(&["service", "trust"]),
+            "iam:PutRolePermissionsBoundary" => taking.changes(&["boundary"]) && taking.has("boundary"),
+            "iam:DeleteRolePermissionsBoundary" => taking.changes(&["boundary"]) && !taking.has("boundary"),
+            // Of a role that is there already.
+            "iam:GetRole" => false,
+            _ => taking.takes(call),
         }
     }
 

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Actions, Kind, Tags, canonical, ec2, gone_is_fine, in_order, owned, spec, typed, untyped};
+use super::{Actions, During, Kind, Tags, Taking, canonical, ec2, gone_is_fine, in_order, owned, spec, typed, untyped};
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, KindSpec, Problem, template};
@@ -194,6 +194,28 @@ impl Kind for RouteTableKind {
         }
     }
 
+    fn takes(&self, call: &str, taking: &Taking<'_>) -> bool {
+        match call {
+            "ec2:CreateRoute" => taking.adds("routes") && routes_differ(taking, |before, _| before.is_none()),
+            "ec2:ReplaceRoute" => {
+                taking.adds("routes") && routes_differ(taking, |before, after| before.is_some_and(|one| one != after))
+            }
+            "ec2:DeleteRoute" => {
+                let kept = routes_of(taking.after);
+                taking.removes("routes") && routes_of(taking.before).iter().any(|(to, _)| !kept.contains_key(to))
+            }
+            "ec2:AssociateRouteTable" => taking.adds("subnets"),
+            // A subnet that exists may have another table.
+            "ec2:ReplaceRouteTableAssociation" => {
+                taking.adds("subnets") && has_literal(taking.after.get("subnets"), taking.before.get("subnets"))
+            }
+            "ec2:DisassociateRouteTable" => taking.removes("subnets"),
+            "ec2:DescribeRouteTables" if taking.during == During::Update => taking.changes(&["routes", "subnets"]),
+            "ec2:DescribeRouteTables" if taking.creates() => taking.has("routes") || taking.has("subnets"),
+            _ => taking.takes(call),
+        }
+    }
+
     async fn read(&self, aws: &Aws, wanted: &[Known]) -> Result<Vec<Option<Observed>>, CloudError> {
         let mut found = Vec::new();
         for filter in ec2::id_filters("route-table-id", wanted.iter().map(|known| known.id.as_str())) {
@@ -355,6 +377,25 @@ fn associations(table: &Ec2Table) -> impl Iterator<Item = &RouteTableAssociation
         );
         one.main() != Some(true) && !going
     })
+}
+
+/// The routes of these attributes, by what they lead to.
+fn routes_of(attributes: &Attributes) -> BTreeMap<&str, &Value> {
+    let routes = attributes.get("routes").and_then(Value::as_array).into_iter().flatten();
+    routes.filter_map(|route| Some((route.get("to")?.as_str()?, route))).collect()
+}
+
+/// Whether this is so of a route: given what it was, and what it shall be.
+fn routes_differ(taking: &Taking<'_>, so: impl Fn(Option<&Value>, &Value) -> bool) -> bool {
+    let before = routes_of(taking.before);
+    routes_of(taking.after).into_iter().any(|(to, after)| so(before.get(to).copied(), after))
+}
+
+/// Whether there is more in a list than there was that exists by now.
+fn has_literal(after: Option<&Value>, before: Option<&Value>) -> bool {
+    let items = |list: Option<&Value>| list.and_then(Value::as_array).cloned().unwrap_or_default();
+    let before = items(before);
+    items(after).iter().any(|item| !before.contains(item) && !template::is_unknown(item))
 }
 
 /// Makes the routes what they shall be, from what they are.

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Actions, Kind, gone_is_fine, in_order, spec, text, typed};
+use super::{Actions, During, Kind, Taking, gone_is_fine, in_order, spec, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder};
@@ -275,6 +275,15 @@ impl Kind for ScalingPolicyKind {
             create: &["application-autoscaling:PutScalingPolicy"],
             update: &["application-autoscaling:PutScalingPolicy", "application-autoscaling:DeleteScalingPolicy"],
             delete: &["application-autoscaling:DeleteScalingPolicy"],
+        }
+    }
+
+    fn takes(&self, call: &str, taking: &Taking<'_>) -> bool {
+        match call {
+            "application-autoscaling:DeleteScalingPolicy" if taking.during == During::Update => {
+                taking.before.contains_key("track") != taking.after.contains_key("track")
+            }
+            _ => taking.takes(call),
         }
     }
 

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Actions, Kind, gone_is_fine, in_order, spec, text, typed};
+use super::{Actions, During, Kind, Taking, gone_is_fine, in_order, spec, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Problem, template};
@@ -152,11 +152,30 @@ impl Kind for ScalingTargetKind {
                 "application-autoscaling:RegisterScalableTarget",
                 "application-autoscaling:PutScheduledAction",
                 "application-autoscaling:DeleteScheduledAction",
+                "application-autoscaling:DescribeScheduledActions",
             ],
             delete: &[
                 "application-autoscaling:DeregisterScalableTarget",
                 "application-autoscaling:DeleteScheduledAction",
             ],
+        }
+    }
+
+    fn takes(&self, call: &str, taking: &Taking<'_>) -> bool {
+        match call {
+            "application-autoscaling:RegisterScalableTarget" => {
+                taking.creates() || taking.changes(&["min", "max", "suspended"])
+            }
+            "application-autoscaling:PutScheduledAction" => taking.adds("schedules"),
+            // With the target go its schedules.
+            "application-autoscaling:DeleteScheduledAction" => {
+                taking.during == During::Update && taking.removes("schedules")
+            }
+            "application-autoscaling:DescribeScheduledActions" if taking.during == During::Update => {
+                taking.changes(&["schedules"])
+            }
+            "application-autoscaling:DescribeScheduledActions" => taking.has("schedules"),
+            _ => taking.takes(call),
         }
     }
 

@@ -111,9 +111,10 @@ impl Kind for SecretKind {
                 "secretsmanager:TagResource",
                 "secretsmanager:RestoreSecret",
                 "secretsmanager:UpdateSecret",
+                "secretsmanager:DescribeSecret",
             ],
             update: &["secretsmanager:UpdateSecret", "secretsmanager:TagResource", "secretsmanager:UntagResource"],
-            delete: &["secretsmanager:DeleteSecret"],
+            delete: &["secretsmanager:DeleteSecret", "secretsmanager:DescribeSecret"],
         }
     }
 

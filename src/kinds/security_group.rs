@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::rules::{self, Direction, Flows, Rule};
-use super::{Actions, Kind, Tags, canonical, ec2, in_order, owned, spec, text, typed, untyped};
+use super::{Actions, During, Kind, Tags, Taking, canonical, ec2, in_order, owned, spec, text, typed, untyped};
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, KindSpec, Naming, Problem, ReplaceOrder};
@@ -182,6 +182,15 @@ impl Kind for SecurityGroupKind {
         }
     }
 
+    fn takes(&self, call: &str, taking: &Taking<'_>) -> bool {
+        match call {
+            "ec2:DescribeSecurityGroups" if taking.during == During::Update => taking.changes(&["ingress", "egress"]),
+            _ if call.contains("Ingress") => differs(taking, call, Direction::In),
+            _ if call.contains("Egress") => differs(taking, call, Direction::Out),
+            _ => taking.takes(call),
+        }
+    }
+
     async fn read(&self, aws: &Aws, wanted: &[Known]) -> Result<Vec<Option<Observed>>, CloudError> {
         let mut found = Vec::new();
         for filter in ec2::id_filters("group-id", wanted.iter().map(|known| known.id.as_str())) {
@@ -333,6 +342,28 @@ fn observe(group: &Ec2Group) -> Observed {
         ("tags".into(), ec2::tags(group.tags())),
     ]);
     Observed { outputs: Attributes::from_iter([("id".into(), json!(id))]), id, attributes }
+}
+
+/// Whether rules of a direction are to be authorised, described otherwise, or revoked, as this call does.
+fn differs(taking: &Taking<'_>, call: &str, direction: Direction) -> bool {
+    let attribute = if direction == Direction::In { "ingress" } else { "egress" };
+    if !taking.creates() && !taking.changes(&[attribute]) {
+        return false;
+    }
+    let typed = |attributes: &Attributes| typed::<SecurityGroup>(attributes).ok();
+    let before = match (taking.creates(), direction) {
+        // A new group lets everything out, and nothing in.
+        (true, Direction::In) => Some(Flows::default()),
+        (true, Direction::Out) => Some(rules::flows(everything().into_iter().map(Rule::from))),
+        _ => typed(taking.before).map(|group| wanted(&group, direction)),
+    };
+    let (Some(before), Some(after)) = (before, typed(taking.after)) else { return true };
+    let difference = rules::difference(&before, &wanted(&after, direction), "");
+    match call {
+        _ if call.contains("Authorize") => difference.missing.is_some(),
+        _ if call.contains("Revoke") => difference.surplus.is_some(),
+        _ => difference.described_otherwise.is_some(),
+    }
 }
 
 /// Makes the rules of one direction what they shall be, from what they are. Missing rules come before surplus ones go,

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Actions, Kind, Tags, ec2, in_order, owned, spec, typed};
+use super::{Actions, Kind, Tags, Taking, ec2, in_order, owned, spec, typed};
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, Created, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest};
 use crate::graph::{Attributes, KindSpec};
@@ -54,9 +54,19 @@ impl Kind for SubnetKind {
     fn actions(&self) -> Actions {
         Actions {
             read: &["ec2:DescribeSubnets", "ec2:DescribeTags"],
-            create: &["ec2:CreateSubnet", "ec2:CreateTags", "ec2:ModifySubnetAttribute"],
+            create: &["ec2:CreateSubnet", "ec2:CreateTags", "ec2:ModifySubnetAttribute", "ec2:DescribeSubnets"],
             update: &["ec2:ModifySubnetAttribute", "ec2:CreateTags", "ec2:DeleteTags"],
             delete: &["ec2:DeleteSubnet", "ec2:DescribeNetworkInterfaces"],
+        }
+    }
+
+    fn takes(&self, call: &str, taking: &Taking<'_>) -> bool {
+        match call {
+            "ec2:ModifySubnetAttribute" => match taking.creates() {
+                true => taking.after.get("public_ip") != Some(&json!(false)),
+                false => taking.changes(&["public_ip"]),
+            },
+            _ => taking.takes(call),
         }
     }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::elbv2::{self, Settings, changed_settings};
-use super::{Actions, Kind, Tags, gone_is_fine, in_order, is_own, spec, text, typed};
+use super::{Actions, Kind, Tags, Taking, gone_is_fine, in_order, is_own, spec, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder};
@@ -285,6 +285,15 @@ impl TargetGroup {
     }
 }
 
+/// Whether a step sets settings: where they are not those that AWS gives a new one, or change.
+fn sets(taking: &Taking<'_>) -> bool {
+    let Ok(after) = typed::<TargetGroup>(taking.after) else { return true };
+    match typed::<TargetGroup>(taking.before) {
+        Ok(before) if !taking.creates() => !changed_settings(&before.settings(), &after.settings()).is_empty(),
+        _ => !changed_settings(&usual_settings(after.protocol.is_http()), &after.settings()).is_empty(),
+    }
+}
+
 /// AWS's settings of a group about which nothing is said.
 fn usual_settings(http: bool) -> Settings {
     let mut out = Settings::from([
@@ -421,6 +430,18 @@ impl Kind for TargetGroupKind {
                 "elasticloadbalancing:RemoveTags",
             ],
             delete: &["elasticloadbalancing:DeleteTargetGroup"],
+        }
+    }
+
+    fn takes(&self, call: &str, taking: &Taking<'_>) -> bool {
+        match call {
+            "elasticloadbalancing:ModifyTargetGroup" => taking.changes(&["health_check"]),
+            "elasticloadbalancing:ModifyTargetGroupAttributes" => sets(taking),
+            // All there are, to see whose they are.
+            "elasticloadbalancing:DescribeLoadBalancers"
+            | "elasticloadbalancing:DescribeListeners"
+            | "elasticloadbalancing:DescribeRules" => false,
+            _ => taking.takes(call),
         }
     }
 

@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Actions, Kind, Tags, ecs, is_own, owned, spec, tags_of, text, typed};
+use super::{Actions, During, Kind, Tags, Taking, ecs, is_own, owned, spec, tags_of, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{
     CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, TOKEN_TAG,
@@ -224,7 +224,7 @@ impl Kind for TaskDefinitionKind {
     fn actions(&self) -> Actions {
         Actions {
             read: &["ecs:ListTaskDefinitions", "ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitionFamilies"],
-            create: &["ecs:RegisterTaskDefinition", "ecs:TagResource", "iam:PassRole"],
+            create: &["ecs:RegisterTaskDefinition", "ecs:TagResource", "iam:PassRole", "ecs:DescribeTaskDefinition"],
             update: &[
                 "ecs:RegisterTaskDefinition",
                 "ecs:TagResource",
@@ -232,8 +232,29 @@ impl Kind for TaskDefinitionKind {
                 "ecs:DeregisterTaskDefinition",
                 "ecs:DeleteTaskDefinitions",
                 "iam:PassRole",
+                "ecs:DescribeTaskDefinition",
+                "ecs:ListTaskDefinitions",
             ],
-            delete: &["ecs:DeregisterTaskDefinition", "ecs:DeleteTaskDefinitions"],
+            delete: &[
+                "ecs:DeregisterTaskDefinition",
+                "ecs:DeleteTaskDefinitions",
+                "ecs:DescribeTaskDefinition",
+                "ecs:ListTaskDefinitions",
+            ],
+        }
+    }
+
+    fn takes(&self, call: &str, taking: &Taking<'_>) -> bool {
+        let registers = taking.creates() || taking.changes_besides(&["tags", "keep_revisions"]);
+        match call {
+            "ecs:RegisterTaskDefinition" => registers,
+            "iam:PassRole" => registers && (taking.has("execution_role") || taking.has("task_role")),
+            // A revision is registered with its tags.
+            "ecs:TagResource" if registers => true,
+            "ecs:UntagResource" if registers => false,
+            // Those of the account are listed.
+            "ecs:DescribeTaskDefinition" => taking.during != During::Read,
+            _ => taking.takes(call),
         }
     }
 

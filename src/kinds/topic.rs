@@ -164,13 +164,20 @@ impl Kind for TopicKind {
                 "sns:ListTagsForResource",
                 "sns:ListSubscriptionsByTopic",
             ],
-            create: &["sns:CreateTopic", "sns:TagResource", "sns:SetTopicAttributes", "sns:Subscribe"],
+            create: &[
+                "sns:CreateTopic",
+                "sns:TagResource",
+                "sns:SetTopicAttributes",
+                "sns:Subscribe",
+                "sns:GetTopicAttributes",
+            ],
             update: &[
                 "sns:SetTopicAttributes",
                 "sns:Subscribe",
                 "sns:Unsubscribe",
                 "sns:TagResource",
                 "sns:UntagResource",
+                "sns:ListSubscriptionsByTopic",
             ],
             delete: &["sns:DeleteTopic"],
         }

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Actions, Kind, Tags, ec2, in_order, owned, spec, typed};
+use super::{Actions, Kind, Tags, Taking, ec2, in_order, owned, spec, typed};
 use crate::aws::Aws;
 use crate::cloud::{
     CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
@@ -67,7 +67,13 @@ impl Kind for VpcKind {
     fn actions(&self) -> Actions {
         Actions {
             read: &["ec2:DescribeVpcs", "ec2:DescribeVpcAttribute", "ec2:DescribeTags"],
-            create: &["ec2:CreateVpc", "ec2:CreateTags", "ec2:ModifyVpcAttribute", "ec2:AssociateVpcCidrBlock"],
+            create: &[
+                "ec2:CreateVpc",
+                "ec2:CreateTags",
+                "ec2:ModifyVpcAttribute",
+                "ec2:AssociateVpcCidrBlock",
+                "ec2:DescribeVpcs",
+            ],
             update: &[
                 "ec2:ModifyVpcAttribute",
                 "ec2:AssociateVpcCidrBlock",
@@ -77,6 +83,15 @@ impl Kind for VpcKind {
                 "ec2:DeleteTags",
             ],
             delete: &["ec2:DeleteVpc", "ec2:DescribeNetworkInterfaces"],
+        }
+    }
+
+    fn takes(&self, call: &str, taking: &Taking<'_>) -> bool {
+        match call {
+            "ec2:AssociateVpcCidrBlock" => taking.adds("secondary_cidrs"),
+            "ec2:DisassociateVpcCidrBlock" => taking.removes("secondary_cidrs"),
+            "ec2:ModifyVpcAttribute" => taking.creates() || taking.changes(&["dns_support", "dns_hostnames"]),
+            _ => taking.takes(call),
         }
     }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::document::{PolicyDocument, PolicyUse, check_policy};
-use super::{Actions, Kind, Tags, canonical, ec2, gone_is_fine, in_order, owned, spec, text, typed, untyped};
+use super::{Actions, Kind, Tags, Taking, canonical, ec2, gone_is_fine, in_order, owned, spec, text, typed, untyped};
 use crate::aws::Aws;
 use crate::cloud::{
     CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, UpdateRequest,
@@ -19,6 +19,9 @@ use crate::graph::{Attributes, Identity, KindSpec, Problem, template};
 
 /// The longest policy of an endpoint ("Control access to VPC endpoints using endpoint policies").
 const LONGEST_POLICY: usize = 20_480;
+
+/// What can be changed of an endpoint besides its tags.
+const SETTINGS: [&str; 5] = ["route_tables", "subnets", "security_groups", "private_dns", "policy"];
 
 /// The services that have gateway endpoints ("Gateway endpoints").
 pub const GATEWAY_SERVICES: &[&str] = &["s3", "dynamodb", "s3express"];
@@ -136,6 +139,14 @@ impl Kind for VpcEndpointKind {
         }
     }
 
+    fn takes(&self, call: &str, taking: &Taking<'_>) -> bool {
+        match call {
+            "ec2:ModifyVpcEndpoint" => taking.changes(&SETTINGS),
+            "ec2:DescribeSecurityGroups" => taking.changes(&["security_groups"]) && !taking.has("security_groups"),
+            _ => taking.takes(call),
+        }
+    }
+
     async fn read(&self, aws: &Aws, wanted: &[Known]) -> Result<Vec<Option<Observed>>, CloudError> {
         let ids = wanted.iter().map(|known| known.id.clone()).collect();
         let found = by_ids(aws, ids).await?;
@@ -179,8 +190,7 @@ impl Kind for VpcEndpointKind {
     async fn update(&self, aws: &Aws, request: &UpdateRequest) -> Result<(), CloudError> {
         let wanted: VpcEndpoint = typed(&request.after)?;
         let changed = |attribute: &str| request.changed.contains(attribute);
-        let settings = ["route_tables", "subnets", "security_groups", "private_dns", "policy"];
-        if settings.into_iter().any(changed) {
+        if SETTINGS.into_iter().any(changed) {
             let current = by_id(aws, &request.id)
                 .await?
                 .ok_or_else(|| ec2::not_visible("ec2:DescribeVpcEndpoints", &request.id))?;

@@ -271,6 +271,44 @@ def delete_zones():
     ServiceDiscoveryBackend.delete_namespace = delete_with_zone
 
 
+def keep_settings():
+    """Lets the services of ministack's ECS keep what it leaves out: placement, rebalancing, registries, whose tags tasks
+    get, and Service Connect, which is a deployment's."""
+    import json
+
+    from ministack.services import ecs
+
+    settings = (
+        "availabilityZoneRebalancing",
+        "enableECSManagedTags",
+        "placementConstraints",
+        "placementStrategy",
+        "propagateTags",
+        "serviceRegistries",
+    )
+    connect = "serviceConnectConfiguration"
+
+    def keeping(act):
+        def acting(data):
+            status, headers, body = act(data)
+            told = json.loads(body).get("service", {})
+            service = next((s for s in ecs._services.values() if s["serviceArn"] == told.get("serviceArn")), None)
+            if status != 200 or service is None:
+                return status, headers, body
+            service.update({name: data[name] for name in settings if name in data})
+            primary, *older = service["deployments"]
+            if connect in data:
+                primary[connect] = data[connect]
+            elif older and connect in older[0]:
+                primary.setdefault(connect, older[0][connect])
+            return ecs.json_response({"service": ecs._sanitize(service)})
+
+        return acting
+
+    for action in ("CreateService", "UpdateService"):
+        ecs._ACTION_MAP[action] = keeping(ecs._ACTION_MAP[action])
+
+
 def serve_ministack(listener):
     import asyncio
 
@@ -278,6 +316,7 @@ def serve_ministack(listener):
     from hypercorn.config import Config
     from ministack.app import app
 
+    keep_settings()
     config = Config()
     config.bind = [f"fd://{listener.detach()}"]
     config.keep_alive_timeout = 75

@@ -178,13 +178,14 @@ fn owners(inputs: &Inputs<'_>) -> BTreeMap<(Address, String), Address> {
     for resource in inputs.graph.resources() {
         let Some(spec) = (inputs.specs)(resource.address.kind()) else { continue };
         for (attribute, taken) in spec.takes_over {
-            let Some(value) = resource.attributes.get(*attribute) else { continue };
-            let named = match template::first_reference(value) {
-                Some(reference) => reference.address(),
-                None => inputs.state.and_then(|state| named_by(state, value)).cloned(),
-            };
-            if let Some(address) = named {
-                out.insert((address, (*taken).to_owned()), resource.address.clone());
+            for value in each_at(&resource.attributes, attribute) {
+                let named = match template::first_reference(value) {
+                    Some(reference) => reference.address(),
+                    None => inputs.state.and_then(|state| named_by(state, value)).cloned(),
+                };
+                if let Some(address) = named {
+                    out.insert((address, (*taken).to_owned()), resource.address.clone());
+                }
             }
         }
     }
@@ -199,9 +200,8 @@ pub(super) fn taken_over<'a, 's>(
     let mut out = HashSet::new();
     for (address, entry) in &state.resources {
         for (attribute, taken) in specs(address.kind()).map_or(&[][..], |spec| spec.takes_over) {
-            out.extend(
-                entry.attributes.get(*attribute).and_then(|value| named_by(state, value)).map(|of| (of, *taken)),
-            );
+            let values = each_at(&entry.attributes, attribute).into_iter();
+            out.extend(values.filter_map(|value| named_by(state, value)).map(|of| (of, *taken)));
         }
     }
     out
@@ -231,6 +231,19 @@ pub fn at_path<'a>(attributes: &'a Attributes, path: &str) -> Option<&'a Value> 
     let mut segments = path.split('.');
     let first = attributes.get(segments.next()?)?;
     segments.try_fold(first, |value, segment| value.get(segment))
+}
+
+/// What stands at a way into attributes, of which `*` is each item of a list.
+fn each_at<'a>(attributes: &'a Attributes, path: &str) -> Vec<&'a Value> {
+    let mut segments = path.split('.');
+    let mut found: Vec<&Value> = segments.next().and_then(|first| attributes.get(first)).into_iter().collect();
+    for segment in segments {
+        found = match segment {
+            "*" => found.into_iter().filter_map(Value::as_array).flatten().collect(),
+            name => found.into_iter().filter_map(|value| value.get(name)).collect(),
+        };
+    }
+    found
 }
 
 /// Whether there is something that a value at this way would be part of.

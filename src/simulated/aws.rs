@@ -69,7 +69,7 @@ fn gone_after(kind: &str) -> u64 {
         "autoscaling_group" => 90,
         "load_balancer" => 20,
         // Tasks are stopped and connections drained first.
-        "service" => 60,
+        "ecs_service" => 60,
         "capacity_provider" => 10,
         _ => 1,
     }

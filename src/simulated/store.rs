@@ -28,6 +28,8 @@ pub struct Held {
     pub finished: bool,
     /// Which of the calls that this takes were made, a bit each.
     pub(super) finishing: u32,
+    /// When its create call had its effect.
+    pub(super) made: Instant,
     pub(super) ready: Instant,
     /// When reading and finding begin to show it.
     pub(super) visible: Instant,
@@ -122,7 +124,7 @@ impl Holdings {
         }
         let outputs = kinds::outputs(spec, &id, attributes, 0, scope);
         self.name(spec, &id, attributes, &outputs);
-        let Times { ready, visible, usable, breaks, .. } = times;
+        let Times { now: made, ready, visible, usable, breaks } = times;
         let held = Held {
             kind: spec.name.to_owned(),
             address: address.clone(),
@@ -131,6 +133,7 @@ impl Holdings {
             revision: 0,
             finished: false,
             finishing: 0,
+            made,
             ready,
             visible,
             usable,
@@ -155,6 +158,7 @@ impl Holdings {
             revision: 0,
             finished: entry.complete,
             finishing: 0,
+            made: now,
             ready: now,
             visible: now,
             usable: now,

@@ -29,6 +29,7 @@ mod reference;
 mod refresh_calls;
 mod sealed;
 mod secrets;
+mod shipped;
 mod state;
 mod steps;
 mod teams;

@@ -109,7 +109,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Everything of the kinds of the shipped stacks that there is in a cloud.
-async fn inventory(aws: &Aws) -> BTreeSet<String> {
+pub async fn inventory(aws: &Aws) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     macro_rules! each {
         ($call:expr, $what:literal, $items:ident, |$one:ident| $id:expr) => {

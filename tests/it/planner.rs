@@ -707,6 +707,13 @@ rows! {
         observed: json!({ "ecs_service.web": { "count": 7 } }),
         ..Row::default()
     };
+
+    what_a_blue_green_deployment_switched_is_left: Row {
+        desired: blue_green(),
+        state: blue_green_state(),
+        observed: json!({ "listener_rule.web": { "action": switched(0, 100) } }),
+        ..Row::default()
+    };
 }
 
 const SERVICE: &str = "arn:aws:ecs:eu-west-2:123456789012:service/main/web";
@@ -761,6 +768,41 @@ fn scaled_state() -> Value {
         "scaling_target.web": {
             "id": "service/main/web", "outputs": { "id": "service/main/web" }, "depends_on": ["ecs_service.web"],
             "attributes": { "service": SERVICE, "min": 1, "max": 9 },
+        },
+    })
+}
+
+/// A service whose deployments switch a rule from one target group to the other.
+fn blue_green() -> Value {
+    json!({
+        "listener_rule.web": { "listener": "arn:listener", "priority": 7, "paths": ["/*"], "action": switched(100, 0) },
+        "ecs_service.web": {
+            "name": "web", "cluster": "main", "task_definition": "web:1", "deployment": { "strategy": "blue-green" },
+            "load_balancers": [{
+                "target_group": "arn:blue", "container": "app", "port": 80,
+                "alternate": { "target_group": "arn:green", "rule": "${listener_rule.web.arn}", "role": "arn:switch" },
+            }],
+        },
+    })
+}
+
+fn switched(blue: u32, green: u32) -> Value {
+    let share = |group: &str, weight: u32| json!({ "target_group": group, "weight": weight });
+    json!({ "forward": [share("arn:blue", blue), share("arn:green", green)] })
+}
+
+/// The same, as it was made.
+fn blue_green_state() -> Value {
+    let mut service = blue_green()["ecs_service.web"].clone();
+    service["load_balancers"][0]["alternate"]["rule"] = json!("arn:rule");
+    json!({
+        "listener_rule.web": {
+            "id": "arn:rule", "outputs": { "arn": "arn:rule", "id": "arn:rule" },
+            "attributes": blue_green()["listener_rule.web"],
+        },
+        "ecs_service.web": {
+            "id": SERVICE, "outputs": { "arn": SERVICE, "id": SERVICE }, "depends_on": ["listener_rule.web"],
+            "attributes": service,
         },
     })
 }

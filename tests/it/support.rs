@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use cofferdam::aws::{Aws, Connect};
 use cofferdam::cloud::{ADDRESS_TAG, Cloud, CreateRequest, Known, Lost, Phase, Progress, STACK_TAG, UpdateRequest};
 use cofferdam::graph::{Address, Attributes};
-use cofferdam::kinds::{Actions, AwsCloud, Registry};
+use cofferdam::kinds::{AwsCloud, During, Registry, Taking};
 use cofferdam::local::{Attached, Endpoints, Local};
 use serde_json::{Value, json};
 
@@ -96,29 +96,40 @@ pub fn request(cloud: &AwsCloud, kind: &str, attributes: Value) -> CreateRequest
     CreateRequest { address, token, attributes: canonical(cloud, kind, attributes) }
 }
 
-/// What a step of a kind declares, besides what it declares for reading.
-type Declared = fn(&Actions) -> &'static [&'static str];
-
-/// Takes a step of a kind, and sees that each call it makes is declared for the step or for reading.
-async fn declared<T>(cloud: &AwsCloud, kind: &str, step: Declared, taking: impl Future<Output = T>) -> T {
+/// Takes a step of a kind, and sees that each call it makes is declared for it, and needed by these attributes.
+async fn declared<T>(cloud: &AwsCloud, kind: &str, taking: &Taking<'_>, step: impl Future<Output = T>) -> T {
     let before = cloud.aws().calls.counts();
-    let taken = taking.await;
-    let actions = Registry::new().kind(kind).expect("the kind is registered").actions();
-    let missing: Vec<_> = cloud
-        .aws()
-        .calls
-        .counts()
-        .into_iter()
-        .filter(|(call, count)| before.get(call).is_none_or(|had| had < count))
-        .map(|(call, _)| call)
-        .filter(|call| !actions.read.iter().chain(step(&actions)).any(|declared| declared == call))
-        .collect();
-    assert!(missing.is_empty(), "{kind} sends {missing:?} and declares {:?} and {:?}", actions.read, step(&actions));
+    let taken = step.await;
+    let registry = Registry::new();
+    let own = registry.kind(kind).expect("the kind is registered");
+    let actions = own.actions();
+    let declared = match taking.during {
+        During::Read => actions.read,
+        During::Create => actions.create,
+        During::Update => actions.update,
+        During::Delete => actions.delete,
+    };
+    let is_declared = |call: &str| declared.contains(&call) && own.takes(call, taking);
+    let sent = cloud.aws().calls.counts().into_iter();
+    let new = sent.filter(|(call, count)| before.get(call).is_none_or(|had| had < count));
+    let missing: Vec<_> = new.map(|(call, _)| call).filter(|call| !is_declared(call)).collect();
+    let during = taking.during;
+    assert!(missing.is_empty(), "{kind} sends {missing:?} to {during:?}, and declares {declared:?}\n{taking:?}");
     taken
 }
 
-async fn settle(cloud: &AwsCloud, kind: &str, known: &Known, phase: Phase) -> Attributes {
-    declared(cloud, kind, |_| &[], settled(cloud, kind, known, phase)).await
+/// A step between these attributes.
+fn taking<'a>(
+    during: During,
+    before: &'a Attributes,
+    after: &'a Attributes,
+    changed: &'a BTreeSet<String>,
+) -> Taking<'a> {
+    Taking { during, before, after, changed, together: 1 }
+}
+
+async fn settle(cloud: &AwsCloud, kind: &str, known: &Known, phase: Phase, taking: &Taking<'_>) -> Attributes {
+    declared(cloud, kind, taking, settled(cloud, kind, known, phase)).await
 }
 
 async fn settled(cloud: &AwsCloud, kind: &str, known: &Known, phase: Phase) -> Attributes {
@@ -134,7 +145,9 @@ async fn settled(cloud: &AwsCloud, kind: &str, known: &Known, phase: Phase) -> A
 /// Creates a resource whole, for others to stand on; gives what is known of it.
 pub async fn make(cloud: &AwsCloud, kind: &str, attributes: Value) -> Known {
     let request = request(cloud, kind, attributes);
-    let created = declared(cloud, kind, |a| a.create, cloud.create(kind, &request))
+    let (nothing, none) = (Attributes::new(), BTreeSet::new());
+    let creating = taking(During::Create, &nothing, &request.attributes, &none);
+    let created = declared(cloud, kind, &creating, cloud.create(kind, &request))
         .await
         .unwrap_or_else(|e| panic!("{kind} create: {e}"));
     let mut known = Known {
@@ -143,17 +156,19 @@ pub async fn make(cloud: &AwsCloud, kind: &str, attributes: Value) -> Known {
         attributes: request.attributes.clone(),
         outputs: created.outputs,
     };
-    declared(cloud, kind, |a| a.create, cloud.finish(kind, &known.id, &request))
+    declared(cloud, kind, &creating, cloud.finish(kind, &known.id, &request))
         .await
         .unwrap_or_else(|e| panic!("{kind} finish: {e}"));
-    known.outputs.extend(settle(cloud, kind, &known, Phase::Created).await);
+    known.outputs.extend(settle(cloud, kind, &known, Phase::Created, &creating).await);
     known
 }
 
 async fn observed(cloud: &AwsCloud, kind: &str, known: &Known) -> Option<Attributes> {
     cloud.forget();
-    let mut answers =
-        cloud.read(kind, std::slice::from_ref(known)).await.unwrap_or_else(|e| panic!("{kind} read: {e}"));
+    let (nothing, none) = (Attributes::new(), BTreeSet::new());
+    let reading = taking(During::Read, &known.attributes, &nothing, &none);
+    let read = declared(cloud, kind, &reading, cloud.read(kind, std::slice::from_ref(known))).await;
+    let mut answers = read.unwrap_or_else(|e| panic!("{kind} read: {e}"));
     assert_eq!(answers.len(), 1, "one answer for one question");
     answers.pop().flatten().map(|observed| {
         assert_eq!(observed.id, known.id, "{kind}: the id reads back");
@@ -192,7 +207,9 @@ fn own_tags(wanted: &Value, got: &Value) -> Value {
 /// back, deleted twice and gone. `changes` are attributes laid over the first ones; null removes one.
 pub async fn life(cloud: &AwsCloud, kind: &str, attributes: Value, changes: &[Value]) {
     let request = request(cloud, kind, attributes);
-    let created = declared(cloud, kind, |a| a.create, cloud.create(kind, &request))
+    let (nothing, none) = (Attributes::new(), BTreeSet::new());
+    let creating = taking(During::Create, &nothing, &request.attributes, &none);
+    let created = declared(cloud, kind, &creating, cloud.create(kind, &request))
         .await
         .unwrap_or_else(|e| panic!("{kind} create: {e}"));
     assert!(!created.id.is_empty(), "{kind}: create gives an id");
@@ -203,7 +220,7 @@ pub async fn life(cloud: &AwsCloud, kind: &str, attributes: Value, changes: &[Va
         .unwrap_or_else(|| panic!("{kind}: what was created is found again"));
     assert_eq!(found.id, created.id, "{kind}: found again under the same id");
     for _ in 0..2 {
-        declared(cloud, kind, |a| a.create, cloud.finish(kind, &created.id, &request))
+        declared(cloud, kind, &creating, cloud.finish(kind, &created.id, &request))
             .await
             .unwrap_or_else(|e| panic!("{kind} finish: {e}"));
     }
@@ -213,7 +230,7 @@ pub async fn life(cloud: &AwsCloud, kind: &str, attributes: Value, changes: &[Va
         attributes: request.attributes.clone(),
         outputs: created.outputs,
     };
-    known.outputs.extend(settle(cloud, kind, &known, Phase::Created).await);
+    known.outputs.extend(settle(cloud, kind, &known, Phase::Created, &creating).await);
     let seen = observed(cloud, kind, &known).await.unwrap_or_else(|| panic!("{kind} is there after create"));
     assert_reads_back(kind, "create", &known.attributes, &seen);
 
@@ -230,13 +247,14 @@ pub async fn life(cloud: &AwsCloud, kind: &str, attributes: Value, changes: &[Va
             }
         }
         let update = update_request(cloud, kind, &known, after);
+        let updating = taking(During::Update, &update.before, &update.after, &update.changed);
         for _ in 0..2 {
-            declared(cloud, kind, |a| a.update, cloud.update(kind, &update))
+            declared(cloud, kind, &updating, cloud.update(kind, &update))
                 .await
                 .unwrap_or_else(|e| panic!("{kind} update {change}: {e}"));
         }
-        known.attributes = update.after;
-        known.outputs.extend(settle(cloud, kind, &known, Phase::Updated).await);
+        known.attributes.clone_from(&update.after);
+        known.outputs.extend(settle(cloud, kind, &known, Phase::Updated, &updating).await);
         let seen = observed(cloud, kind, &known).await.unwrap_or_else(|| panic!("{kind} is there after {change}"));
         assert_reads_back(kind, &change.to_string(), &known.attributes, &seen);
         for name in map(change.clone()).keys() {
@@ -271,22 +289,27 @@ pub async fn change(cloud: &AwsCloud, kind: &str, known: &mut Known, attributes:
     let mut after = known.attributes.clone();
     after.extend(map(attributes));
     let update = update_request(cloud, kind, known, after);
-    declared(cloud, kind, |a| a.update, cloud.update(kind, &update))
+    let updating = taking(During::Update, &update.before, &update.after, &update.changed);
+    declared(cloud, kind, &updating, cloud.update(kind, &update))
         .await
         .unwrap_or_else(|e| panic!("{kind} update: {e}"));
-    known.attributes = update.after;
-    known.outputs.extend(settle(cloud, kind, known, Phase::Updated).await);
+    known.attributes.clone_from(&update.after);
+    known.outputs.extend(settle(cloud, kind, known, Phase::Updated, &updating).await);
 }
 
 /// Deletes a resource, twice, and sees it gone.
 pub async fn remove(cloud: &AwsCloud, kind: &str, known: &Known) {
+    let (nothing, none) = (Attributes::new(), BTreeSet::new());
+    let deleting = taking(During::Delete, &known.attributes, &nothing, &none);
     for _ in 0..2 {
-        declared(cloud, kind, |a| a.delete, cloud.delete(kind, known))
+        declared(cloud, kind, &deleting, cloud.delete(kind, known))
             .await
             .unwrap_or_else(|e| panic!("{kind} delete: {e}"));
-        settle(cloud, kind, known, Phase::Deleted).await;
+        settle(cloud, kind, known, Phase::Deleted, &deleting).await;
     }
-    assert_eq!(observed(cloud, kind, known).await, None, "{kind} is gone after delete");
+    cloud.forget();
+    let read = cloud.read(kind, std::slice::from_ref(known)).await;
+    assert_eq!(read.unwrap_or_else(|e| panic!("{kind} read: {e}")), [None], "{kind} is gone after delete");
 }
 
 /// A test on each emulator for each of these functions, which take the emulator: `vpc::moto`, `vpc::ministack`.

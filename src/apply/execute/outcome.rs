@@ -59,6 +59,7 @@ impl Run<'_> {
                     self.failed(step, error);
                 } else {
                     (self.emit)(Event::Waiting { address, what });
+                    self.expect_soon(step);
                     self.pause(step);
                 }
             }
@@ -129,6 +130,24 @@ impl Run<'_> {
     fn is_out_of_patience(&mut self, step: usize, patience: Duration) -> bool {
         let now = Instant::now();
         now.duration_since(*self.steps_state[step].held_up.get_or_insert(now)) > patience
+    }
+
+    /// Asks more often about the time at which what is made is usually ready: what is known late makes others wait.
+    fn expect_soon(&mut self, step: usize) {
+        let spec = self.cloud.spec(&self.action(step).kind);
+        let usual = Duration::from_secs(spec.map_or(0, |spec| u64::from(spec.typical_seconds)));
+        let progressing = &mut self.steps_state[step];
+        if progressing.stage != Stage::Poll(Phase::Created) {
+            return;
+        }
+        let elapsed = progressing.started.map(|at| at.elapsed()).unwrap_or_default();
+        let often = (usual / 30).max(FIRST_PAUSE);
+        let most = match elapsed {
+            early if early < usual / 2 => (usual / 2 - early).max(often),
+            near if near < usual * 3 / 2 => often,
+            _ => return,
+        };
+        progressing.pause = progressing.pause.min(most);
     }
 
     /// Sends the step's stage again after a pause, without holding a slot.

@@ -9,6 +9,7 @@ use crate::constructs::Input;
 use crate::constructs::below::{named, reference};
 use crate::constructs::providers::of_cluster;
 use crate::graph::{Address, Attributes, Problem, Reference, template};
+use crate::kinds::ecs_service::Strategy;
 
 /// The ports that Docker takes for containers whose port on the instance is open: those that Linux gives out.
 const INSTANCE_PORTS: &str = "32768-60999";
@@ -95,6 +96,17 @@ impl Exposure {
         if scaled && (balancer.network || balancer.suffix.is_none()) {
             let message = "requests are counted by application load balancers of the stack";
             problems.push(Problem::at("scale.requests", message).help("scale by `cpu`"));
+        }
+        if service.deployment.as_ref().is_some_and(|deployment| deployment.strategy == Strategy::BlueGreen) {
+            if listener.is_none() {
+                let message = "a blue/green deployment switches a rule, and this service has a port of its own";
+                let help = "name a `listener` instead of a load balancer";
+                problems.push(Problem::at("deployment.strategy", message).help(help));
+            }
+            if scaled {
+                let message = "requests are counted for one target group, and a blue/green deployment has two";
+                problems.push(Problem::at("scale.requests", message).help("scale by `cpu`"));
+            }
         }
         let usual = match (&expose.certificate, balancer.network) {
             (Some(_), _) => 443,

@@ -12,6 +12,10 @@ use crate::graph::{Address, Attributes, Problem, Reference, Scope, template};
 pub const ECS_TASKS: &str = "ecs-tasks.amazonaws.com";
 /// Who acts as the role of a schedule.
 pub const SCHEDULER: &str = "scheduler.amazonaws.com";
+/// Who switches between target groups.
+pub const ECS: &str = "ecs.amazonaws.com";
+/// What it needs for that ("Amazon ECS infrastructure IAM role for load balancers").
+pub const SWITCHES: &str = "AmazonECSInfrastructureRolePolicyForLoadBalancers";
 /// The name of the policy that opens sessions.
 pub const EXEC: &str = "ecs-exec";
 

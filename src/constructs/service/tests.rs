@@ -80,6 +80,23 @@ fn behind_the_load_balancer_on_instances() {
 }
 
 #[test]
+fn switched_between_two_target_groups() {
+    let blue_green = "launch = \"fargate\"\nport = 80\nexpose = { path = \"/web/*\" }\n\
+                      deployment = { strategy = \"blue-green\", bake_minutes = 5 }\n";
+    let expansion = expand(&service(blue_green), "service.web").unwrap();
+    let service = attributes(&expansion, "service.web/ecs_service.main");
+    insta::assert_snapshot!(format!(
+        "{:#}\n{:#}\n{:#}",
+        service["load_balancers"],
+        attributes(&expansion, "service.web/listener_rule.main")["action"],
+        Value::Object(attributes(&expansion, "service.web/role.switch").clone()),
+    ));
+    let wrong = blue_green.replace("path = \"/web/*\"", "load_balancer = \"main\"")
+        + "scale = { min = 1, max = 2, requests = 100 }";
+    insta::assert_snapshot!(problems(expand(&self::service(&wrong), "service.web")).join("\n"));
+}
+
+#[test]
 fn all_that_can_be_said() {
     let stack = service(
         r#"

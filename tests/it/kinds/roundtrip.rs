@@ -103,40 +103,179 @@ fn container(first_port: u16) -> impl Strategy<Value = Value> {
     )
 }
 
+/// Some of these fields.
+fn some_of(fields: Vec<(&'static str, Value)>) -> impl Strategy<Value = Vec<(&'static str, Value)>> {
+    let most = fields.len();
+    prop::sample::subsequence(fields, 0..=most)
+}
+
+/// What a container can have wherever it runs.
+fn anywhere() -> impl Strategy<Value = Vec<(&'static str, Value)>> {
+    some_of(vec![
+        ("working_directory", json!("/srv/app")),
+        ("environment_files", json!(["arn:aws:s3:::settings/b.env", "arn:aws:s3:::settings/a.env"])),
+        ("interactive", json!(true)),
+        ("terminal", json!(true)),
+        ("cpu", json!(16)),
+        ("restart", json!({ "ignored_exit_codes": [0, 143], "attempt_period_seconds": 60 })),
+        ("registry_credentials", json!("arn:aws:secretsmanager:eu-west-2:123456789012:secret:hub")),
+        ("start_timeout_seconds", json!(60)),
+    ])
+}
+
+/// What it can have behind an instance's address.
+fn on_a_bridge() -> impl Strategy<Value = Vec<(&'static str, Value)>> {
+    some_of(vec![
+        ("hostname", json!("web")),
+        ("hosts", json!({ "legacy": "10.0.0.9", "older": "10.0.0.8" })),
+        ("dns_servers", json!(["10.0.0.3", "10.0.0.2"])),
+        ("dns_search", json!(["z.internal", "a.internal"])),
+        ("privileged", json!(true)),
+        ("gpus", json!(1)),
+        ("sysctls", json!({ "net.core.somaxconn": 1024 })),
+        (
+            "linux",
+            json!({
+                "add_capabilities": ["SYS_PTRACE", "NET_ADMIN"], "shared_memory_mib": 64, "max_swap_mib": 128, "swappiness": 10,
+                "devices": [{ "host": "/dev/fuse", "container": "/dev/own", "permissions": ["write", "read"] }],
+                "tmpfs": [{ "path": "/run", "size_mib": 16, "options": ["noexec"] }],
+            }),
+        ),
+    ])
+}
+
+/// A volume, and whether Fargate has such.
+fn volume() -> impl Strategy<Value = (Value, bool)> {
+    let efs = (any::<[bool; 4]>()).prop_map(|[rooted, pointed, iam, plain]| {
+        let rooted = rooted && !pointed;
+        table(vec![
+            ("file_system", Some(json!("fs-0123456789abcdef0"))),
+            ("root", some(rooted, json!("/exports"))),
+            ("access_point", some(pointed, json!("fsap-0123456789abcdef0"))),
+            ("iam", some(iam, json!(true))),
+            // Who may do what is only asked of encrypted traffic.
+            ("encrypted", some(plain && !pointed && !iam, json!(false))),
+        ])
+    });
+    let docker = (any::<[bool; 3]>(), words()).prop_map(|([shared, made, driven], labels)| {
+        table(vec![
+            ("shared", some(shared, json!(true))),
+            ("autoprovision", some(shared && made, json!(true))),
+            ("driver", some(driven, json!("rexray/ebs"))),
+            ("options", some(driven, json!({ "size": 20, "type": "gp3" }))),
+            ("labels", some(!labels.is_empty(), json!(labels))),
+        ])
+    });
+    prop_oneof![
+        Just((json!({}), true)),
+        efs.prop_map(|efs| (json!({ "efs": efs }), true)),
+        Just((json!({ "host_path": "/var/lib/web" }), false)),
+        docker.prop_map(|docker| (json!({ "docker": docker }), false)),
+    ]
+}
+
 /// A task of one to three containers, of which the later ones wait for the first.
 fn task() -> impl Strategy<Value = Value> {
     let containers = (container(1000), option::of(container(2000)), option::of(container(3000)));
     let sizes = prop::sample::select(vec![(256, 512), (512, 3072), (1024, 2048), (4096, 30_720)]);
-    (any::<bool>(), sizes, containers, any::<[bool; 4]>()).prop_map(
-        |(fargate, (cpu, memory), (first, second, third), flags)| {
-            let [arm, awsvpc, placed, roles] = flags;
+    let volumes = (volume(), option::of(volume()));
+    let more = (anywhere(), on_a_bridge());
+    (any::<bool>(), sizes, containers, any::<[bool; 8]>(), volumes, more).prop_map(
+        |(fargate, (cpu, memory), (first, second, third), flags, volumes, (anywhere, on_a_bridge))| {
+            let [arm, awsvpc, placed, roles, roomy, shared, tagged, routed] = flags;
             let role = |name: &str| json!(format!("arn:aws:iam::123456789012:role/{name}"));
             let mut containers = Map::from_iter([("a".to_owned(), first)]);
             for (name, container) in [("b", second), ("c", third)] {
                 let Some(mut container) = container else { continue };
                 container["depends_on"] = json!({ "a": "start" });
                 container["essential"] = json!(false);
+                container["volumes_from"] = json!([{ "container": "a", "read_only": shared }]);
                 containers.insert(name.to_owned(), container);
             }
+            let bridge = on_a_bridge.into_iter().filter(|_| !fargate && !awsvpc);
+            for (name, value) in anywhere.into_iter().chain(bridge) {
+                containers["a"][name] = value;
+            }
+            if routed {
+                let firelens = json!({ "options": { "enable-ecs-log-metadata": true } });
+                let router = json!({ "image": "fluent-bit:3", "memory": 64, "firelens": firelens });
+                containers.insert("router".to_owned(), router);
+            }
+            let of_task = |(volume, anywhere): (Value, bool)| if anywhere || !fargate { volume } else { json!({}) };
+            let mut volumes_of_task = Map::from_iter([("data".to_owned(), of_task(volumes.0))]);
+            volumes_of_task.extend(volumes.1.map(|more| ("more".to_owned(), of_task(more))));
             table(vec![
                 ("runs_on", Some(if fargate { json!(["fargate"]) } else { json!(["ec2"]) })),
                 ("cpu", some(fargate, json!(cpu))),
                 ("memory", Some(json!(memory))),
                 ("network", some(awsvpc, json!("awsvpc"))),
                 ("architecture", some(arm, json!("arm64"))),
+                ("ephemeral_storage_gib", some(fargate && roomy, json!(40))),
+                ("pid_mode", some(shared, json!("task"))),
+                ("ipc_mode", some(shared && !fargate, json!("task"))),
                 ("execution_role", some(fargate || roles, role("execution"))),
                 ("task_role", some(roles, role("task"))),
                 ("placement", some(placed && !fargate, json!(["attribute:ecs.instance-type =~ t3.*"]))),
                 ("containers", Some(containers.into())),
-                ("volumes", Some(json!({ "data": {} }))),
+                ("volumes", Some(volumes_of_task.into())),
+                ("tags", some(tagged, json!({ "Team": "platform" }))),
             ])
         },
     )
 }
 
-/// A service of some task on a cluster; without placement, which neither emulator keeps.
+/// By what tasks are placed, and on what.
+fn placement() -> impl Strategy<Value = Vec<(&'static str, Value)>> {
+    let strategies = prop::sample::select(vec![
+        json!([{ "type": "spread", "field": "attribute:ecs.availability-zone" }, { "type": "binpack", "field": "memory" }]),
+        json!([{ "type": "binpack", "field": "cpu" }]),
+        json!([{ "type": "spread", "field": "instanceId" }]),
+        json!([{ "type": "random" }]),
+    ]);
+    let constraints = prop::sample::select(vec![
+        json!(["distinct"]),
+        json!(["attribute:ecs.instance-type =~ t3.*", "attribute:ecs.os-type == linux"]),
+        json!(["distinct", "attribute:zone == a"]),
+    ]);
+    (option::of(strategies), option::of(constraints)).prop_map(|(strategies, constraints)| {
+        let strategies = strategies.map(|value| ("placement", value));
+        strategies.into_iter().chain(constraints.map(|value| ("constraints", value))).collect()
+    })
+}
+
+/// What a service offers to others, and where.
+fn connect() -> impl Strategy<Value = Value> {
+    let offer = (option::of(1..60_000u16), any::<[bool; 2]>()).prop_map(|(port, [discovered, named])| {
+        table(vec![
+            ("discovery_name", some(discovered, json!("shop"))),
+            ("port", port.map(Value::from)),
+            ("dns_name", some(named && port.is_some(), json!("shop.internal"))),
+        ])
+    });
+    let namespace = "arn:aws:servicediscovery:eu-west-2:123456789012:namespace/ns-1";
+    (any::<bool>(), btree_map("(http|admin)", offer, 0..3)).prop_map(move |(given, offers)| {
+        table(vec![("namespace", some(given, json!(namespace))), ("offers", some(!offers.is_empty(), json!(offers)))])
+    })
+}
+
+/// A target group of a service; of blue/green deployments with its other one.
+fn target(blue_green: bool, tested: bool) -> Value {
+    let arn = |what: &str| json!(format!("arn:aws:elasticloadbalancing:eu-west-2:123456789012:{what}"));
+    let mut target = json!({ "target_group": arn("targetgroup/blue/1"), "container": "web", "port": 80 });
+    if blue_green {
+        target["alternate"] = table(vec![
+            ("target_group", Some(arn("targetgroup/green/2"))),
+            ("rule", Some(arn("listener-rule/app/main/1/2/3"))),
+            ("test_rule", some(tested, arn("listener-rule/app/main/1/2/4"))),
+            ("role", Some(json!("arn:aws:iam::123456789012:role/switch"))),
+        ]);
+    }
+    target
+}
+
+/// A service of some task on a cluster.
 fn service() -> impl Strategy<Value = Value> {
-    let numbers = (option::of(0..4i32), option::of(0..300i32), option::of(0..100i32));
+    let numbers = (option::of(0..4i32), option::of(0..300i32), option::of(0..100i32), option::of(0..60i32));
     let breaker = prop::sample::select(vec!["rollback", "stop", "off"]);
     let tags = prop::sample::select(vec!["service", "task-definition", "none"]);
     let ids = |what: &'static str| {
@@ -150,27 +289,60 @@ fn service() -> impl Strategy<Value = Value> {
                 ("public_ip", some(public, json!(true))),
             ])
         }));
-    (numbers, network, breaker, tags, any::<[bool; 5]>()).prop_map(
-        |((count, grace, least), network, breaker, propagate, [exec, daemon, managed, fargate, found])| {
-            let fargate = fargate && network.is_some() && !daemon;
-            // A deployment that may not double its tasks stops half-way on the emulator.
-            let deployment =
-                json!({ "min_percent": least.unwrap_or(50), "max_percent": 200, "circuit_breaker": breaker });
+    let more =
+        (placement(), option::of(connect()), option::of(any::<bool>()), option::of(btree_set("[a-z]{3,5}", 1..3)));
+    (numbers, network, breaker, tags, any::<[bool; 9]>(), more).prop_map(
+        |(
+            (count, grace, least, bake),
+            network,
+            breaker,
+            propagate,
+            flags,
+            (placement, connect, rebalanced, alarms),
+        )| {
+            let [exec, daemon, managed, fargate, found, spot, balanced, blue_green, tested] = flags;
+            let awsvpc = network.is_some() && !daemon;
+            let (fargate, spot) = (fargate && awsvpc, spot && !fargate && awsvpc);
+            // Both sorts of deployments end; one that goes back by itself has no circuit breaker.
+            let blue_green = blue_green && !daemon;
+            let breaker = if blue_green { "rollback" } else { breaker };
+            let mut deployment = table(vec![
+                ("circuit_breaker", Some(json!(breaker))),
+                ("alarms", alarms.map(|alarms| json!(alarms))),
+                ("strategy", some(blue_green, json!("blue-green"))),
+                ("bake_minutes", bake.filter(|_| blue_green).map(Value::from)),
+            ]);
+            if !daemon {
+                // A deployment that may not double its tasks stops half-way on the emulator.
+                deployment["min_percent"] = json!(least.unwrap_or(50));
+                deployment["max_percent"] = json!(200);
+            }
             let registry = "arn:aws:servicediscovery:eu-west-2:123456789012:service/srv-1";
-            table(vec![
+            let shares =
+                json!([{ "provider": "FARGATE_SPOT", "weight": 3 }, { "provider": "FARGATE", "base": 1, "weight": 1 }]);
+            let mut service = table(vec![
                 ("count", count.filter(|_| !daemon).map(Value::from)),
                 ("scheduling", some(daemon, json!("daemon"))),
                 ("launch_type", some(fargate, json!("fargate"))),
+                ("capacity", some(spot, shares)),
                 ("platform_version", some(fargate && exec, json!("1.4.0"))),
                 ("network", network),
+                ("load_balancers", some(balanced, json!([target(blue_green, tested)]))),
                 ("registries", some(found, json!([{ "service": registry, "container": "web", "port": 80 }]))),
                 ("health_check_grace_seconds", grace.map(Value::from)),
-                ("deployment", Some(if daemon { json!({ "circuit_breaker": breaker }) } else { deployment })),
+                ("deployment", Some(deployment)),
                 ("exec", some(exec, json!(true))),
+                ("zone_rebalancing", rebalanced.map(Value::from)),
+                ("service_connect", connect),
                 ("propagate_tags", Some(json!(propagate))),
                 ("managed_tags", Some(json!(managed))),
                 ("tags", some(exec, json!({ "Team": "platform" }))),
-            ])
+            ]);
+            // Fargate has no instances to choose from, and a daemon is on each of them.
+            for (name, value) in placement.into_iter().filter(|_| !fargate && !spot && !daemon) {
+                service[name] = value;
+            }
+            service
         },
     )
 }

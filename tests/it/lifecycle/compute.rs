@@ -157,7 +157,7 @@ async fn a_template_of_another_name(emulator: Emulator) {
 }
 
 /// What an autoscaling group and what is above it stand on.
-const GROUND: &str = r#"
+pub const GROUND: &str = r#"
 [vpc.main]
 cidr = "10.0.0.0/16"
 

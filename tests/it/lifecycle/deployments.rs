@@ -15,7 +15,7 @@ use crate::support::Emulator;
 type Tell = dyn FnMut(&str, &Value, &mut Value) + Send;
 
 /// Stands before the emulator's ECS from now on; gives its endpoint.
-fn teller(tell: impl FnMut(&str, &Value, &mut Value) + Send + 'static) -> String {
+pub fn teller(tell: impl FnMut(&str, &Value, &mut Value) + Send + 'static) -> String {
     let upstream = Emulator::Together.connect().endpoints["ecs"].trim_start_matches("http://").to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
@@ -147,7 +147,7 @@ fn telling(story: Story) -> impl FnMut(&str, &Value, &mut Value) + Send {
 }
 
 /// A verb with ECS behind a teller, as it is kept.
-fn told(project: &Project, endpoint: &str, arguments: &[&str]) -> String {
+pub fn told(project: &Project, endpoint: &str, arguments: &[&str]) -> String {
     let mut command = project.command();
     command.env("AWS_ENDPOINT_URL_ECS", endpoint);
     let (verb, rest) = arguments.split_first().expect("a verb");

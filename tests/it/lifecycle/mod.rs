@@ -14,6 +14,7 @@ mod day_after;
 mod deployments;
 mod dns;
 mod ec2;
+mod going;
 mod identity;
 mod network;
 mod services;

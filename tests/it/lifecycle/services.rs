@@ -152,3 +152,37 @@ schedule = "cron(0 3 * * ? *)"
     ];
     tell(Emulator::Together, stack, steps).await;
 }
+
+/// By blue/green deployments: what they switch is theirs.
+#[tokio::test]
+async fn switched() {
+    let stack = GROUND.to_owned()
+        + r#"
+[service.web]
+cluster    = "main"
+image      = "nginx:1.29"
+port       = 80
+count      = 2
+expose     = {}
+deployment = { strategy = "blue-green", bake_minutes = 5 }
+"#;
+    let rule = serde_json::json!({ "forward": [
+        { "target_group": "@service.web/target_group.main", "weight": 0 },
+        { "target_group": "@service.web/target_group.other", "weight": 100 },
+    ] });
+    let project = super::Project::new(Emulator::Together, &stack);
+    project.succeeds(&["apply", "--yes"]);
+    project.plan_is_empty("the first apply");
+    // What ECS does at the end of a deployment.
+    let rule = super::with_ids(rule, &project.state());
+    project.change_behind("service.web/listener_rule.main", "action", rule).await;
+    project.plan_is_empty("a switch");
+    let told = project.succeeds(&["plan"]);
+    assert!(told.contains("service.web/listener_rule.main") && told.contains("service.web/ecs_service.main"), "{told}");
+    assert!(project.succeeds(&["drift"]).contains("No drift"), "what is switched is no drift");
+    project.succeeds(&["deploy", "web", "--image", "nginx:1.30", "--yes"]);
+    project.plan_is_empty("a deploy");
+    let state = project.state();
+    project.succeeds(&["destroy", "--yes"]);
+    project.nothing_is_left_of(&state).await;
+}

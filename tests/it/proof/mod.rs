@@ -3,10 +3,12 @@
 
 mod exhaustive;
 mod kill;
+mod makespan;
 mod mortal;
 mod seeds;
 mod stacks;
 mod throttle;
 
 pub use mortal::{DEATHS, dying};
-pub use stacks::{contents, read};
+pub use seeds::number;
+pub use stacks::{contents, ecs_poc, ecs_poc_updated, read};
