@@ -260,6 +260,7 @@ impl Reading {
         substitute::check_syntax(&tree, &self.sources, &mut self.report);
         self.fill_own(&mut tree, options, scopes);
         scopes.settle(&self.sources, &mut self.report);
+        self.sources.variables = scopes.origins();
         scopes.fill(&mut tree, &self.sources, &mut self.report);
         let Item::Table(root) = tree.item else { return Top::default() };
         blocks::read(root, tree.place, language, &mut self.report)
@@ -322,7 +323,7 @@ impl Reading {
             language,
             constructs: &constructs,
             resources: blocks.iter().map(|block| block.address.as_str().to_owned()).collect::<HashSet<_>>(),
-            meant: &top.meant,
+            unread: &top.unread,
             region: top.region.as_deref(),
             sources: &self.sources,
         };
@@ -331,9 +332,14 @@ impl Reading {
         for expanded in constructs.values() {
             if let Some(kind) = language.block(expanded.block.address.kind()) {
                 let mut block = expanded.block.clone();
-                names.resolve(&mut block, Shape::new(&kind.schema), report);
-                names.references(&mut block.node, report);
-                names.dependencies(&block, report);
+                let mut own = Report::default();
+                names.resolve(&mut block, Shape::new(&kind.schema), &mut own);
+                names.references(&mut block.node, &mut own);
+                names.dependencies(&block, &mut own);
+                if own.errors() == 0 {
+                    expanded.unknown.iter().for_each(|finding| own.error(finding.clone()));
+                }
+                report.append(own);
             }
         }
         let finish =
@@ -355,7 +361,7 @@ impl Reading {
                 None => report.append(own),
             }
         }
-        moves::check(&top.moved, &names.resources, &constructs, report);
+        moves::check(&top.moved, &names, report);
         let mut outputs = BTreeMap::new();
         for mut entry in std::mem::take(&mut top.outputs) {
             names.references(&mut entry.node, report);

@@ -9,7 +9,7 @@ use super::Options;
 use super::diagnostic::{Finding, Report, did_you_mean, nearest};
 use super::files::Files;
 use super::node::{Entry, Item, Node, Table};
-use super::source::{Place, Sources};
+use super::source::{Origin, Place, Sources};
 use super::substitute::substitute;
 use crate::graph::{Attributes, Reference, template};
 use crate::secret::{Mark, Secrets};
@@ -182,6 +182,18 @@ impl<'a> Scopes<'a> {
                 _ => None,
             })
             .collect()
+    }
+
+    /// Where each variable has its value from: for what is wrong with a value where it is used.
+    pub fn origins(&self) -> BTreeMap<String, Origin> {
+        let given = |name: &String| {
+            let by_option = self.options.vars.contains_key(name).then(|| format!("--var {name}=…"));
+            by_option
+                .or_else(|| self.options.environment.contains_key(name).then(|| format!("COFFERDAM_VAR_{name}")))
+                .map(Origin::Given)
+        };
+        let of = |one: &Declared| given(&one.name).or_else(|| Some(Origin::Default(one.default.as_ref()?.place)));
+        self.declared.values().filter_map(|one| Some((one.name.clone(), of(one)?))).collect()
     }
 
     /// What was read of other stacks.

@@ -1,5 +1,6 @@
 //! The texts that a stack is made of, and places in them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::locate::locate;
@@ -36,6 +37,17 @@ pub struct Sources {
     all: Vec<Source>,
     /// Documents that were written as tables and are texts by now.
     documents: Vec<Node>,
+    /// Where each variable has its value from.
+    pub variables: BTreeMap<String, Origin>,
+}
+
+/// Where a variable has its value from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The stack, here.
+    Default(Place),
+    /// From outside, in this way.
+    Given(String),
 }
 
 impl Sources {
@@ -88,6 +100,14 @@ impl Sources {
     /// Whether the text at a place begins with this, its quotation mark aside.
     pub fn begins_with(&self, place: Place, piece: &str) -> bool {
         self.slice(place).trim_start_matches(['"', '\'']).starts_with(piece)
+    }
+
+    /// The variable that stands at a place, whole, and where it has its value from.
+    pub fn variable(&self, place: Place) -> Option<(&str, Option<&Origin>)> {
+        let inner = self.slice(place).trim_matches(['"', '\'']).strip_prefix("${vars.")?.strip_suffix('}')?;
+        let is_quoted = self.slice(place).starts_with(['"', '\'']);
+        let name = inner.split('.').next().unwrap_or(inner);
+        (is_quoted && !inner.contains(['$', '}'])).then(|| (name, self.variables.get(name)))
     }
 
     /// Where a piece of text stands inside a place: the place itself where it is not found (it was written with

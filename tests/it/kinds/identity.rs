@@ -137,6 +137,18 @@ async fn log_group(emulator: Emulator) {
     .await;
 }
 
+/// One that is there already, and ours, is taken over as it is.
+#[tokio::test]
+async fn a_log_group_that_is_there() {
+    let cloud = Emulator::Moto.cloud().await;
+    let group = make(&cloud, "log_group", json!({ "name": unique("/cofferdam/there") })).await;
+    let again = request(&cloud, "log_group", json!({ "name": group.id }));
+    cloud.create("log_group", &again).await.expect("it is taken over");
+    let calls = cloud.aws().calls.counts();
+    assert!(!calls.keys().any(|call| call.contains("KmsKey")), "its key is what it shall be: {calls:?}");
+    remove(&cloud, "log_group", &group).await;
+}
+
 async fn repository(emulator: Emulator) {
     let cloud = emulator.cloud().await;
     let lifecycle = json!({"rules": [{"rulePriority": 1, "action": {"type": "expire"}, "selection":
