@@ -1,7 +1,7 @@
 use cofferdam::cloud::{Cloud, CreateRequest, ErrorClass, STACK_TAG};
 use serde_json::{Value, json};
 
-use crate::support::{Emulator, life, make, remove, unique};
+use crate::support::{Emulator, life, make, remove, request, unique};
 
 fn allow(actions: Value, resources: Value) -> String {
     json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": resources}]})
