@@ -48,6 +48,8 @@ pub struct Top {
     pub region: Option<String>,
     pub description: Option<String>,
     pub tags: BTreeMap<String, String>,
+    /// The same as they are written.
+    pub tag_nodes: Vec<Node>,
     pub outputs: Vec<Entry>,
     pub state: StateAt,
     pub guards: Guards,
@@ -60,18 +62,19 @@ pub struct Top {
 /// What is missing because of a mistake that was told.
 #[derive(Debug, Default)]
 pub struct Unread {
-    /// Addresses.
-    addresses: BTreeSet<String>,
     /// Kinds of which every block may be meant.
     kinds: BTreeSet<String>,
 }
 
 impl Unread {
+    /// The kinds of such blocks.
+    pub fn kinds(&self) -> impl Iterator<Item = &str> {
+        self.kinds.iter().map(String::as_str)
+    }
+
     /// Whether this address may be that of such a block, or of something below it.
     pub fn has(&self, address: &str) -> bool {
-        let owner = address.split('/').next().unwrap_or(address);
-        let kind = owner.split('.').next().unwrap_or(owner);
-        self.kinds.contains(kind) || self.addresses.contains(owner)
+        self.kinds.contains(address.split(['/', '.']).next().unwrap_or(address))
     }
 }
 
@@ -109,11 +112,15 @@ pub fn read_top(known: Table, whole: Place, optional: &[&str], report: &mut Repo
     let header = Node { item: Item::Table(known), place: start };
     shape.check(&header, "", Mode { optional, ..Mode::default() }, report);
     let Item::Table(mut known) = header.item else { return top };
+    for key in ["name", "region"] {
+        is_known(&known, key, report);
+    }
 
     top.name = text(&known, "name").and_then(|(name, place)| check_name(name, place, report));
     top.region = text(&known, "region").and_then(|(region, place)| check_region(region, place, report));
     top.description = text(&known, "description").map(|(text, _)| text);
     top.tags = known.get("tags").map(|node| check_tags(node, report)).unwrap_or_default();
+    top.tag_nodes.extend(known.get("tags").cloned());
     top.state = known.get("state").map(|node| state_at(node, report)).unwrap_or_default();
     top.guards = known.get("guards").map(|node| guards(node, top.region.as_deref(), report)).unwrap_or_default();
     top.moved = known.get("moved").map(|node| moves::read(node, report)).unwrap_or_default();
@@ -121,6 +128,17 @@ pub fn read_top(known: Table, whole: Place, optional: &[&str], report: &mut Repo
         top.outputs = outputs.entries;
     }
     top
+}
+
+/// Reports a reference where the value itself must be known. What is wrong with a variable was told where it was looked up.
+fn is_known(known: &Table, key: &str, report: &mut Report) {
+    let Some((text, place)) = known.get(key).and_then(|node| Some((node.text()?, node.place))) else { return };
+    if template::references(text).iter().any(|reference| !Scopes::owns(reference)) {
+        report.error(
+            Finding::at(place, format!("`{key}` is {text}, which is only known later"))
+                .help("give it itself, or a variable"),
+        );
+    }
 }
 
 /// What a stack refuses because it is most likely a mistake.
@@ -336,7 +354,8 @@ fn read_kind(entry: Entry, top_keys: &[&str], language: &Language<'_>, top: &mut
                 Finding::at(entry.key_place, format!("`{}` cannot name a {kind}", entry.key))
                     .help("use letters, digits, `-` and `_`"),
             );
-            top.unread.addresses.insert(format!("{kind}.{}", entry.key));
+            // Others name it in whatever way it was meant.
+            top.unread.kinds.insert(kind.clone());
             continue;
         }
         let several = if let Item::List(items) = &mut entry.node.item { std::mem::take(items) } else { Vec::new() };

@@ -181,6 +181,14 @@ impl Report {
         self.warnings.extend(other.warnings);
     }
 
+    /// Whether there is an error already about something at the place of this one.
+    pub fn is_told_within(&self, finding: &Finding) -> bool {
+        let first = |finding: &Finding| finding.places.first().map(|(place, _)| *place);
+        let Some(whole) = first(finding) else { return false };
+        let is_within = |place: Place| place.file == whole.file && whole.start <= place.start && place.end <= whole.end;
+        self.errors.iter().filter_map(first).any(is_within)
+    }
+
     /// How many errors there are.
     pub fn errors(&self) -> usize {
         self.errors.len()
@@ -210,6 +218,10 @@ fn tell(mut findings: Vec<Finding>, sources: &Sources) -> Vec<Diagnostic> {
 /// A value that comes from a variable is wrong where the variable has it from.
 fn tell_origin(finding: &mut Finding, sources: &Sources) {
     let Some((place, label)) = finding.places.first_mut() else { return };
+    // What is wrong with the variable itself is told where it is declared.
+    if sources.variables.values().any(|origin| *origin == Origin::Default(*place)) {
+        return;
+    }
     let Some((name, origin)) = sources.variable(*place) else { return };
     if let (Some(help), Some(Origin::Given(_))) = (finding.help_for_variable.take(), origin) {
         finding.help = Some(help.replace("{}", name));

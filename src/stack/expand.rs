@@ -23,6 +23,10 @@ pub struct Expanded {
     pub expansion: Option<Expansion>,
     /// What is not known where it has to be. Where the reference itself is wrong, that is told instead.
     pub unknown: Vec<Finding>,
+    /// What may follow from mistakes elsewhere: told where there are none.
+    pub follows: Vec<Finding>,
+    /// How many errors it was found to have itself.
+    pub errors: usize,
 }
 
 /// Splits constructs from resources and expands them. The resources of constructs come with places of what they were
@@ -48,7 +52,7 @@ pub fn expand(
             resources.push(block);
             continue;
         };
-        let mut expansion = None;
+        let (mut expansion, mut follows, before) = (None, Vec::new(), report.errors());
         let mut unknown = Unknown::default();
         if let Some(kind) = language.block(block.address.kind()) {
             unknown.look(&block.node, Shape::new(&kind.schema), block.address.as_str());
@@ -64,12 +68,20 @@ pub fn expand(
                 }
                 Err(problems) => {
                     for problem in problems {
-                        report.error(finding(&block, &problem, &attributes));
+                        let finding = finding(&block, &problem, &attributes);
+                        match problem.maybe_follows {
+                            true => follows.push(finding),
+                            false => report.error(finding),
+                        }
                     }
                 }
             }
         }
-        constructs.insert(block.address.as_str().to_owned(), Expanded { block, expansion, unknown: unknown.findings });
+        let errors = report.errors() - before;
+        constructs.insert(
+            block.address.as_str().to_owned(),
+            Expanded { block, expansion, unknown: unknown.findings, follows, errors },
+        );
     }
     (resources, constructs)
 }
@@ -84,23 +96,25 @@ struct Unknown {
 impl Unknown {
     fn look(&mut self, node: &Node, shape: Shape<'_>, what: &str) {
         // Documents are filled in later, and lists of names may come as one reference.
-        if ["x-file", "x-files", "x-reference"].iter().any(|extension| shape.extension(extension).is_some()) {
+        let is_files = shape.extension("x-files").is_some();
+        if ["x-file", "x-reference"].iter().any(|extension| shape.extension(extension).is_some()) {
             return;
         }
         match &node.item {
-            Item::Text(text) if is_whole_reference(node) && !shape.takes_text() => {
+            Item::Text(text) if is_whole_reference(node) && (is_files || !shape.takes_text()) => {
                 self.any = true;
                 // What is wrong with a variable or another stack was told where that was looked up.
                 if template::references(text).iter().any(Scopes::owns) {
                     return;
                 }
-                let wanted = shape.wanted();
+                let wanted = if is_files { "a list of files".to_owned() } else { shape.wanted() };
                 let message = format!("`{what}` is {text}, which is only known later, and must be {wanted}");
                 self.findings.push(
                     Finding::at(node.place, message)
                         .help("what there is follows from it: give the value itself, or a variable"),
                 );
             }
+            _ if is_files => {}
             Item::List(items) => {
                 let Some(shape) = shape.items() else { return };
                 for (index, item) in items.iter().enumerate() {
@@ -139,6 +153,8 @@ fn attributes_of(block: &Block) -> Attributes {
 /// What constructs see of a block beside them: its attributes, and whether it exists already.
 fn sibling(block: &Block) -> Attributes {
     let mut attributes = attributes_of(block);
+    // What is wrong with a value is told where it stands, and not once more of what it is passed on to.
+    attributes.retain(|name, _| !block.bad.contains(name));
     attributes.extend(block.existing.iter().map(|id| ("existing".to_owned(), Value::from(id.as_str()))));
     attributes
 }

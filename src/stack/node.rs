@@ -234,9 +234,15 @@ pub fn parse(text: &str, file: usize, report: &mut Report) -> Option<Table> {
             more => format!("; {more} more lines were not understood, most likely because of this one"),
         };
         let message = format!("this is not TOML: {}", first.message().trim_end());
+        let at = start(first);
+        let line_start = text[..at].rfind('\n').map_or(0, |at| at + 1);
+        let advice = match text[line_start..].trim_start().starts_with('[') && first.message().contains("unquoted key")
+        {
+            true => "blocks are named [kind.name], with letters, digits, `-` and `_`",
+            false => "texts stand in quotes, lists in brackets: key = \"text\"",
+        };
         report.error(
-            Finding::at(Place::new(file, first.span().unwrap_or(0..0)), message)
-                .help(format!("texts stand in quotes, lists in brackets: key = \"text\"{more}")),
+            Finding::at(Place::new(file, first.span().unwrap_or(0..0)), message).help(format!("{advice}{more}")),
         );
         return None;
     }

@@ -136,7 +136,9 @@ impl Names<'_, '_> {
                 None => broken = Some(construct.clone()),
             }
         }
-        match broken {
+        // A construct that could not be read may stand for it.
+        let unread = self.unread.kinds().find(|kind| self.language.spec(kind).is_none());
+        match broken.or_else(|| unread.map(|kind| format!("{kind}.{name}"))) {
             Some(construct) => Meaning::Broken(construct),
             None if looks_literal(kind, name) => Meaning::Literal,
             None => Meaning::Unknown,
@@ -147,6 +149,7 @@ impl Names<'_, '_> {
         let finding = Finding::at(place, format!("there is no {kind} named `{name}`"));
         let prefix = format!("{kind}.");
         let own = self.resources.iter().filter_map(|address| address.strip_prefix(&prefix));
+        let own = own.filter(|name| !name.contains('/'));
         let by_construct = self.constructs.values().filter_map(|expanded| {
             expanded.expansion.as_ref()?.stands_for.get(kind).map(|_| expanded.block.address.name())
         });
@@ -279,7 +282,7 @@ impl Names<'_, '_> {
             None => {
                 let prefix = format!("{kind}.");
                 let own = self.resources.iter().chain(self.constructs.keys());
-                let own = own.filter_map(|address| address.strip_prefix(&prefix));
+                let own = own.filter_map(|address| address.strip_prefix(&prefix)).filter(|name| !name.contains('/'));
                 let below = format!("/{target}");
                 let help = match self.resources.iter().filter(|address| address.ends_with(&below)).min() {
                     Some(below) => Some(format!("did you mean `${{{below}.{}}}`?", reference.attribute)),

@@ -363,7 +363,7 @@ impl<'a> Shape<'a> {
                     text.as_str().map_or_else(|| text.to_string(), str::to_owned)
                 ))
             }
-            Item::List(items) if items.len() == 1 && !takes("a list") => {
+            Item::List(items) if items.len() == 1 && !takes("a list") && !takes("a table") => {
                 Some("write the one value without brackets".to_owned())
             }
             _ => None,

@@ -113,10 +113,16 @@ impl Sources {
     /// Where a piece of text stands inside a place: the place itself where it is not found (it was written with
     /// escapes, or came from elsewhere).
     pub fn within(&self, place: Place, piece: &str) -> Place {
-        match self.slice(place).find(piece) {
-            Some(at) => Place::new(place.file, place.start + at..place.start + at + piece.len()),
-            None => place,
-        }
+        let found = |place: Place| {
+            let at = self.slice(place).find(piece)?;
+            Some(Place::new(place.file, place.start + at..place.start + at + piece.len()))
+        };
+        // What comes from a variable stands where that has its value.
+        let of_variable = || match self.variable(place) {
+            Some((_, Some(Origin::Default(default)))) => found(*default),
+            _ => None,
+        };
+        found(place).or_else(of_variable).unwrap_or(place)
     }
 
     /// The place cut to its first line, so that an excerpt stays short, and moved onto whole characters.
