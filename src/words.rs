@@ -1,4 +1,4 @@
-//! Words that were probably meant.
+//! Words that were probably meant, and words for a shell.
 
 /// The candidate that was probably meant: the nearest by typing distance, or one that is part of the word
 /// (`cidr` for `cidr_block`).
@@ -36,9 +36,26 @@ pub fn nearest_address<'a>(word: &str, addresses: impl IntoIterator<Item = &'a s
     below.clone().find(|((_, one), _)| *one == own).map(|(_, address)| address)
 }
 
+/// Words as a line that a shell takes apart into the same words.
+pub fn shell_words<W: AsRef<str>>(words: &[W]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);
+    let quoted = words.iter().map(AsRef::as_ref).map(|word| match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_survive_a_shell() {
+        assert_eq!(shell_words(&["cat", "/etc/hosts"]), "cat /etc/hosts");
+        assert_eq!(shell_words(&["sh", "-c", "echo it's"]), r"sh -c 'echo it'\''s'");
+        assert_eq!(shell_words(&["a", ""]), "a ''");
+    }
 
     #[test]
     fn typos_and_longer_names_find_their_word() {

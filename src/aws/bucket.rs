@@ -152,13 +152,14 @@ impl Bucket {
     {
         let failed = |error: Error| self.failed(doing, key, &error);
         let path = Path::parse(key).map_err(|error| failed(error.into()))?;
+        let Some(runtime) = &self.runtime else {
+            return Err(failed(Error::NotSupported { source: "the connection is closed already".into() }));
+        };
         loop {
             let known = self.wire.region.get().is_some();
             let asked = ask(self.client().map_err(failed)?, path.clone());
             let (sender, receiver) = mpsc::sync_channel(1);
-            if let Some(runtime) = &self.runtime {
-                runtime.spawn(async move { sender.send(asked.await) });
-            }
+            runtime.spawn(async move { sender.send(asked.await) });
             match receiver.recv() {
                 // S3 has said meanwhile where the bucket is.
                 Ok(Err(_)) if !known && self.wire.region.get().is_some() => {}

@@ -131,6 +131,9 @@ impl Calls {
 /// How long a lone call may take; the clients use it.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The status of answers to calls that an emulator does not have.
+const NOT_IMPLEMENTED: u16 = 501;
+
 fn classify<E>(action: &str, error: &SdkError<E, HttpResponse>) -> CloudError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -155,8 +158,8 @@ where
         }
         SdkError::ResponseError(response) => {
             let status = response.raw().status().as_u16();
-            let message = format!("an answer that is none of the API's (HTTP {status})");
-            CloudError::new(ErrorClass::Uncertain, action, "", message)
+            let class = if status == NOT_IMPLEMENTED { ErrorClass::Refused } else { ErrorClass::Uncertain };
+            CloudError::new(class, action, "", format!("an answer that is none of the API's (HTTP {status})"))
         }
         SdkError::ServiceError(service) => {
             let status = service.raw().status().as_u16();
@@ -286,6 +289,9 @@ fn refine(code: &str, message: &str, status: u16) -> ErrorClass {
         // A principal in a trust policy or key policy that was made seconds ago.
         "MalformedPolicyDocument" if mentions(&["invalid principal"]) => ErrorClass::NotYet,
         _ if status == 429 => ErrorClass::Throttled,
+        // What is not there does not come with the next try.
+        "NotImplemented" | "NotImplementedException" => ErrorClass::Refused,
+        _ if status == NOT_IMPLEMENTED => ErrorClass::Refused,
         _ if status >= 500 => ErrorClass::Uncertain,
         _ => ErrorClass::Refused,
     }

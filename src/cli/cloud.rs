@@ -12,6 +12,10 @@ use crate::local::{EMULATORS, Status};
 
 /// Starts, stops and empties the emulated AWS on this machine
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  cofferdam cloud up
+  cofferdam cloud reset     what was applied to it is gone then")]
 pub struct Args {
     #[command(subcommand)]
     verb: Verb,

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::apply::{RunOptions, WaitOptions};
 use super::failure::{Failure, Outcome};
-use super::service::{ServiceOptions, held, put};
+use super::service::{Hand, ServiceOptions};
 use super::session::Session;
 use crate::cloud::Cloud;
 use crate::graph::Attributes;
@@ -16,9 +16,9 @@ use crate::state::Entry;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  cofferdam deploy shop web --image 123456789012.dkr.ecr.eu-west-2.amazonaws.com/web:v42 --cloud aws
-  cofferdam deploy shop service.web --image nginx:1.28 --container proxy
-  cofferdam deploy shop web --image \"$IMAGE\" --cloud aws --yes --json     in a pipeline
+  cofferdam deploy ecs-poc web --image 123456789012.dkr.ecr.eu-west-2.amazonaws.com/web:v42 --cloud aws
+  cofferdam deploy ecs-poc service.web --image nginx:1.28 --container web
+  cofferdam deploy ecs-poc web --image \"$IMAGE\" --cloud aws --yes --json     in a pipeline
 
 A new revision of the service's task definition is made, with nothing changed but the image, and the service is set to \
 it. The image is held: plans show it and leave it as it is, until the stack says the same or `apply --reset` takes it back.")]
@@ -43,21 +43,18 @@ pub struct Args {
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
-    let session = Session::open(&args.service.stack).await?;
-    let writer = session.lock("deploy", &args.run.lock).await?;
-    let state = writer.state();
-    let service = services::find(state, &args.service.service)?;
-    let Some((definition, entry)) = services::definition_of(state, &service) else {
+    let hand = Hand::on(&args.service.stack, "deploy", &args.run.lock).await?;
+    let service = hand.service(&args.service.service)?;
+    let Some((definition, entry)) = services::definition_of(hand.state(), &service) else {
         let message =
             format!("the task definition of {}, {}, is not of this stack", service.address, service.revision());
         return Err(Failure::new(message).help("deploy with what makes it; or let the stack have a task definition"));
     };
     let path = format!("containers.{}.image", container(entry, args.container.as_deref(), &service)?);
-    is_image(&session, entry, &path, &args.image)?;
-    let image = Value::from(args.image.as_str());
+    is_image(&hand.session, entry, &path, &args.image)?;
     let follows = "task_definition".to_owned();
     let values = [
-        GivenValue { address: definition.clone(), path, value: Some(image.clone()), held: Some(held("deploy", image)) },
+        hand.gives(definition, &path, args.image.as_str().into()),
         // What a rollback held is over.
         GivenValue { address: service.address.clone(), path: follows.clone(), value: None, held: None },
     ];
@@ -69,7 +66,7 @@ pub async fn run(args: &Args) -> Outcome {
             attributes.insert(follows.clone(), revision.clone());
         }
     };
-    put(&session, writer, (&targets, &values), follow, &args.run.waiting(args.wait), "deploy").await
+    hand.put(&targets, &values, follow, &args.run.waiting(args.wait)).await
 }
 
 /// The container that is meant: the one that is named, the only one, or the one that load balancers send to.

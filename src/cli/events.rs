@@ -4,17 +4,17 @@ use serde_json::json;
 
 use super::failure::Outcome;
 use super::options::StackOptions;
-use super::render::{json, table};
-use super::service::{done, look};
-use super::status::chosen;
+use super::render::{json, style, table};
+use super::service::{Look, done};
+use crate::graph::Address;
 use crate::services;
 
 /// Lists what ECS says happened to services, the newest last
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  cofferdam events shop
-  cofferdam events shop web --cloud aws --last 5
+  cofferdam events ecs-poc
+  cofferdam events ecs-poc web --cloud aws --last 5
 
 ECS keeps the last hundred of each service.")]
 pub struct Args {
@@ -35,12 +35,13 @@ pub struct Args {
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
-    let (session, state) = look(&args.stack).await?;
-    let services = chosen(&state, args.service.as_deref())?;
+    let look = Look::at(&args.stack).await?;
+    let services = look.services(args.service.as_deref())?;
     let is_one = services.len() == 1;
+    let names: Vec<Address> = services.iter().map(|service| service.address.clone()).collect();
     let mut all = Vec::new();
     for service in services {
-        let status = services::status(session.cloud.aws(), &service).await?;
+        let status = services::status(look.aws(), &service).await?;
         all.extend(status.events.into_iter().take(args.last).map(|event| (service.address.clone(), event)));
     }
     // ECS gives the newest first; of one moment, in that order.
@@ -53,6 +54,11 @@ pub async fn run(args: &Args) -> Outcome {
             .collect();
         outln!("{:#}", json::versioned("events", &told));
         return done();
+    }
+    if all.is_empty() {
+        let of: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let why = if args.last == 0 { "none was asked for" } else { "ECS keeps none" };
+        errln!("{}", style::note(&format!("no events of {}: {why}", of.join(", "))));
     }
     let rows: Vec<Vec<String>> = all
         .into_iter()

@@ -7,8 +7,9 @@ use serde_json::json;
 
 use super::failure::{Failure, Outcome};
 use super::run::container_of;
-use super::service::{ServiceOptions, look};
+use super::service::{Look, ServiceOptions};
 use crate::services::{self, Status};
+use crate::words::shell_words;
 
 /// The program that speaks the protocol of sessions.
 const PLUGIN: &str = "session-manager-plugin";
@@ -17,8 +18,8 @@ const PLUGIN: &str = "session-manager-plugin";
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  cofferdam exec shop web --cloud aws
-  cofferdam exec shop web --cloud aws --task 0123456789abcdef0123456789abcdef -- cat /etc/hosts
+  cofferdam exec ecs-poc web --cloud aws
+  cofferdam exec ecs-poc web --cloud aws --task 0123456789abcdef0123456789abcdef -- cat /etc/hosts
 
 The service needs exec = true, and its task role the actions of SSM's message channels. The session itself is spoken by \
 AWS's session-manager-plugin, which has to be installed.")]
@@ -41,10 +42,10 @@ pub struct Args {
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
-    let (session, state) = look(&args.service.stack).await?;
-    let service = services::find(&state, &args.service.service)?;
-    let aws = session.cloud.aws();
-    let container = container_of(&state, &service, args.container.as_deref())?;
+    let look = Look::at(&args.service.stack).await?;
+    let service = look.service(&args.service.service)?;
+    let aws = look.aws();
+    let container = container_of(&look.state, &service, args.container.as_deref())?;
     if !services::describe(aws, &service).await?.enable_execute_command() {
         return Err(Failure::new(format!("{} opens no sessions", service.address))
             .help("set exec = true on it, apply, and let its tasks be replaced"));
@@ -85,27 +86,4 @@ pub async fn run(args: &Args) -> Outcome {
 fn installed() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(PLUGIN)).find(|file| file.is_file())
-}
-
-/// Words as a line that a shell takes apart into the same words.
-fn shell_words(words: &[String]) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);
-    let quoted = words.iter().map(|word| match !word.is_empty() && word.chars().all(plain) {
-        true => word.clone(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    });
-    quoted.collect::<Vec<_>>().join(" ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_survive_a_shell() {
-        let words = |words: &[&str]| shell_words(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
-        assert_eq!(words(&["cat", "/etc/hosts"]), "cat /etc/hosts");
-        assert_eq!(words(&["sh", "-c", "echo it's"]), r"sh -c 'echo it'\''s'");
-        assert_eq!(words(&["a", ""]), "a ''");
-    }
 }

@@ -12,6 +12,7 @@ use crate::plan::{FORMAT_VERSION, PlanError, SavedError};
 use crate::stack::{Diagnostic, Diagnostics};
 use crate::state::StateError;
 
+use super::options::in_hints;
 use super::render::style;
 
 /// A verb that failed.
@@ -47,10 +48,11 @@ impl Failure {
 
     /// Prints it to stderr, for programs also to stdout as JSON, and gives the exit code.
     pub fn report(&self, json: bool) -> ExitCode {
+        let help = self.help.as_deref().map(in_hints);
         if json {
             let things = match self.things.as_slice() {
-                [] => vec![json!({ "message": self.message, "help": self.help })],
-                things => things.to_vec(),
+                [] => vec![json!({ "message": self.message, "help": help })],
+                things => things.iter().cloned().map(with_stack).collect(),
             };
             let message = match things.as_slice() {
                 [one] => one["message"].clone(),
@@ -65,16 +67,24 @@ impl Failure {
         }
         let mut text = String::new();
         if self.laid_out {
-            text.push_str(&self.message);
+            text.push_str(&in_hints(&self.message));
         } else {
             let _ = writeln!(text, "{}: {}", style::bad("error"), self.message);
         }
-        if let Some(help) = &self.help {
+        if let Some(help) = &help {
             let _ = writeln!(text, "  {}: {help}", style::hint("help"));
         }
         err!("{text}");
         ExitCode::FAILURE
     }
+}
+
+/// One of several things that are wrong, with the stack in its hint.
+fn with_stack(mut thing: Value) -> Value {
+    if let Some(help) = thing["help"].as_str().map(in_hints) {
+        thing["help"] = help.into();
+    }
+    thing
 }
 
 impl From<Diagnostics> for Failure {

@@ -123,7 +123,7 @@ async fn show(stack: &StackOptions, number: u64, json: bool) -> Outcome {
     let snapshot = session.store.run(number)?;
     let Some(run) = &snapshot.run else {
         return Err(Failure::new(format!("no run left state {number}: it is the beginning"))
-            .help("`cofferdam history` lists the runs"));
+            .help("`cofferdam history STACK` lists the runs"));
     };
     if json {
         outln!("{:#}", render::json::run(number, run));

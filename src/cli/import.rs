@@ -14,7 +14,7 @@ use crate::state::{Entry, Record};
 /// Adopts something that exists: from then on it belongs to the stack. The cloud is not changed
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  cofferdam import ecs-poc vpc.main vpc-0f00ba40f00ba40f0 --cloud aws\n\nThe stack must declare the address. Plan afterwards: it shows what differs."
+    after_help = "Example:\n  cofferdam import ecs-poc network.main/vpc.main vpc-0f00ba40f00ba40f0 --cloud aws\n\nThe stack must declare the address. Plan afterwards: it shows what differs."
 )]
 pub struct Args {
     #[command(flatten)]

@@ -1,15 +1,17 @@
 //! `logs`: what the containers of a service write.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
 use super::failure::Outcome;
 use super::interrupt;
-use super::options::duration;
-use super::render::style;
-use super::service::{ServiceOptions, done, look};
+use super::options::{CloudName, duration};
+use super::render::{self, plural, style};
+use super::service::{Look, ServiceOptions, done};
 use crate::apply::Stop;
+use crate::kinds::container_logs::Source;
 use crate::services::{self, Line, Reader};
 
 /// How often it is looked whether there is more.
@@ -19,9 +21,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  cofferdam logs shop web --cloud aws                      the last ten minutes
-  cofferdam logs shop web --cloud aws -f --grep ERROR      what comes, until Ctrl-C
-  cofferdam logs shop web --since 2h --json | jq -r .message
+  cofferdam logs ecs-poc web --cloud aws                      the last ten minutes
+  cofferdam logs ecs-poc web --cloud aws -f --grep ERROR      what comes, until Ctrl-C
+  cofferdam logs ecs-poc web --since 2h --json | jq -r .message
 
 The log groups are those of the revision that the service is set to.")]
 pub struct Args {
@@ -55,9 +57,9 @@ pub struct Args {
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
-    let (session, state) = look(&args.service.stack).await?;
-    let service = services::find(&state, &args.service.service)?;
-    let aws = session.cloud.aws();
+    let look = Look::at(&args.service.stack).await?;
+    let service = look.service(&args.service.service)?;
+    let aws = look.aws();
     let described = services::describe(aws, &service).await?;
     let mut sources = services::sources(aws, described.task_definition().unwrap_or_default()).await?;
     if let Some(container) = &args.container {
@@ -68,14 +70,19 @@ pub async fn run(args: &Args) -> Outcome {
             return Err(super::failure::Failure::new(message).help(format!("there are {}", names.join(", "))));
         }
     }
+    let places = places(&sources);
     let mut reader = Reader::new(sources, args.task.clone(), ago(args.since));
     let mut stop = interrupt::watch();
+    let mut is_first = true;
     loop {
-        for line in reader.next(aws).await? {
-            if args.grep.as_ref().is_none_or(|text| line.message.contains(text)) {
-                show(&line, args.json);
-            }
+        let lines = reader.next(aws).await?;
+        let mut wanted =
+            lines.iter().filter(|line| args.grep.as_ref().is_none_or(|text| line.message.contains(text))).peekable();
+        if wanted.peek().is_none() && std::mem::take(&mut is_first) {
+            errln!("{}", style::note(&nothing(args, &places, lines.len())));
         }
+        is_first = false;
+        wanted.for_each(|line| show(line, args.json));
         if !args.follow || super::print::is_closed() {
             return done();
         }
@@ -84,6 +91,31 @@ pub async fn run(args: &Args) -> Outcome {
             return done();
         }
     }
+}
+
+/// Where containers write, in words.
+fn places(sources: &[Source]) -> String {
+    let each = sources.iter().map(|source| match source.streams() {
+        Some(streams) => format!("{} (streams {streams}…)", source.group),
+        None => source.group.clone(),
+    });
+    each.collect::<BTreeSet<String>>().into_iter().collect::<Vec<_>>().join(" and ")
+}
+
+/// What was looked at and holds nothing that was asked for.
+fn nothing(args: &Args, places: &str, others: usize) -> String {
+    let since = render::duration(args.since);
+    let what = match (&args.grep, &args.task) {
+        (Some(text), _) => format!("no line holds `{text}` (of {})", plural(others, "line", "lines")),
+        (None, Some(task)) => format!("task {task} wrote nothing"),
+        (None, None) => "nothing was written".to_owned(),
+    };
+    let more = match (args.follow, args.service.stack.cloud) {
+        (true, _) => "; waiting for what comes",
+        (false, CloudName::Local) => "; the local cloud runs no containers, so that none writes there",
+        (false, CloudName::Aws) => "; --since looks further back",
+    };
+    format!("{what} in the last {since} to {places}{more}")
 }
 
 /// A moment so long ago, in milliseconds since 1970.

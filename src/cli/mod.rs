@@ -169,3 +169,44 @@ fn wants_json(matches: &ArgMatches) -> bool {
     let own = matches.try_get_one::<bool>("json").ok().flatten().copied().unwrap_or_default();
     own || matches.subcommand().is_some_and(|(_, matches)| wants_json(matches))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The commands that a help gives as examples, without what a shell does with them and what is said of them.
+    fn examples(help: &str) -> Vec<Vec<String>> {
+        let lines = help.lines().filter_map(|line| line.strip_prefix("  cofferdam "));
+        let commands = lines.flat_map(|line| line.split(" && cofferdam "));
+        let words = |command: &str| -> Vec<String> {
+            let end = ["  ", " | ", " > ", " #"].iter().filter_map(|mark| command.find(mark)).min();
+            let command = command[..end.unwrap_or(command.len())].replace('"', "");
+            command.split_whitespace().map(str::to_owned).collect()
+        };
+        commands.map(words).collect()
+    }
+
+    fn without_examples(command: &clap::Command, path: &str, of_parent: bool, out: &mut Vec<String>) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let examples = examples(&help);
+        let has_some = !examples.is_empty() || of_parent;
+        if !has_some && !command.has_subcommands() {
+            out.push(path.to_owned());
+        }
+        for example in examples {
+            let words = std::iter::once("cofferdam").chain(example.iter().map(String::as_str));
+            let parsed = Cli::try_parse_from(words);
+            assert!(parsed.is_ok(), "{example:?}: {}", parsed.unwrap_err());
+        }
+        for inner in command.get_subcommands() {
+            without_examples(inner, &format!("{path} {}", inner.get_name()), path != "cofferdam" && has_some, out);
+        }
+    }
+
+    #[test]
+    fn each_verb_has_examples_that_are_right() {
+        let mut out = Vec::new();
+        without_examples(&Cli::command(), "cofferdam", false, &mut out);
+        assert!(out.is_empty(), "no examples: {out:?}");
+    }
+}

@@ -1,11 +1,13 @@
 //! Options that several verbs share.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
 use super::project;
+use crate::words::shell_words;
 
 /// Which cloud.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -78,23 +80,63 @@ pub struct StackOptions {
 impl StackOptions {
     /// A further command on the same stack, to suggest: `verb` with the stack and what it takes to mean the same one.
     pub fn command(&self, verb: &str) -> String {
-        let mut text = format!("cofferdam {verb} {}", self.stack);
-        if let Some(env) = &self.env {
-            text.push_str(&format!(" --env {env}"));
-        }
+        let state = self.state.as_ref().map(|state| state.display().to_string());
+        let mut words = vec![self.stack.as_str()];
+        words.extend(self.env.iter().flat_map(|env| ["--env", env]));
         if self.cloud != CloudName::Local {
-            text.push_str(&format!(" --cloud {}", self.cloud.as_str()));
+            words.extend(["--cloud", self.cloud.as_str()]);
         }
-        if let Some(state) = &self.state {
-            text.push_str(&format!(" --state {}", state.display()));
-        }
-        text
+        words.extend(state.iter().flat_map(|state| ["--state", state]));
+        format!("cofferdam {verb} {}", shell_words(&words))
+    }
+
+    /// The same for a command that reads the stack, and has to read the same in it.
+    pub fn same_inputs(&self, verb: &str) -> String {
+        let vars = self.vars.iter().flat_map(|(name, value)| ["--var".to_owned(), format!("{name}={value}")]);
+        let anew = self.new_account.then(|| "--new-account".to_owned());
+        let more: Vec<String> = vars.chain(anew).collect();
+        let space = if more.is_empty() { "" } else { " " };
+        format!("{}{space}{}", self.command(verb), shell_words(&more))
+    }
+
+    /// Lets hints speak of this stack: see [`in_hints`].
+    pub fn is_meant(&self) {
+        // A command is about one stack.
+        let _ = MEANT.set(self.clone());
     }
 
     /// The directory that holds the states.
     pub fn state_directory(&self) -> PathBuf {
         project::state_directory(self.state.as_deref(), Some(&self.stack))
     }
+}
+
+/// The stack that this command is about.
+static MEANT: OnceLock<StackOptions> = OnceLock::new();
+
+/// A hint with the stack that this command is about, and what it takes to mean it, for the `STACK` of the commands that it
+/// names: who gives hints does not know what was typed.
+pub fn in_hints(text: &str) -> String {
+    match MEANT.get() {
+        Some(options) => with_stack(text, options),
+        None => text.to_owned(),
+    }
+}
+
+fn with_stack(text: &str, options: &StackOptions) -> String {
+    const PLACE: &str = " STACK";
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(PLACE) {
+        let (before, after) = rest.split_at(at);
+        let verb = before.rfind("cofferdam ").map(|from| (from, &before[from + "cofferdam ".len()..]));
+        match verb.filter(|(_, verb)| verb.chars().all(|c| c.is_ascii_lowercase() || c == ' ')) {
+            Some((from, verb)) => out.extend([&before[..from], &options.command(verb)]),
+            None => out.extend([before, PLACE]),
+        }
+        rest = &after[PLACE.len()..];
+    }
+    out + rest
 }
 
 /// What is done where somebody else holds the state's lock.
@@ -139,4 +181,31 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
 pub fn duration(text: &str) -> Result<Duration, String> {
     let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
     parsed.ok_or_else(|| "write it with a unit: 90s, 10m, 1h".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_name_the_stack_as_it_was_typed() {
+        let options = StackOptions {
+            stack: "my stacks/web.toml".into(),
+            env: Some("staging".into()),
+            vars: vec![("days".into(), "7".into()), ("why".into(), "it's late".into())],
+            cloud: CloudName::Aws,
+            state: None,
+            new_account: false,
+        };
+        let told = [
+            with_stack("`cofferdam history restore STACK 3` goes back; `cofferdam recover STACK` rebuilds", &options),
+            with_stack("names begin with STACK-ENV", &options),
+            options.same_inputs("apply"),
+        ];
+        insta::assert_snapshot!(told.join("\n"), @r"
+        `cofferdam history restore 'my stacks/web.toml' --env staging --cloud aws 3` goes back; `cofferdam recover 'my stacks/web.toml' --env staging --cloud aws` rebuilds
+        names begin with STACK-ENV
+        cofferdam apply 'my stacks/web.toml' --env staging --cloud aws --var days=7 --var 'why=it'\''s late'
+        ");
+    }
 }

@@ -58,7 +58,7 @@ async fn find(args: &Args, session: &Session, state: &State) -> Result<Vec<Orpha
     };
     if let Some(which) = args.which.iter().find(|which| !found.iter().any(|orphan| is(orphan, which))) {
         return Err(Failure::new(format!("`{which}` is no orphan of this stack"))
-            .help("`cofferdam orphans` lists those that there are"));
+            .help("`cofferdam orphans STACK` lists those that there are"));
     }
     found.retain(|orphan| args.which.is_empty() || args.which.iter().any(|which| is(orphan, which)));
     Ok(found)
@@ -125,7 +125,7 @@ async fn adopt(args: &Args, session: &Session) -> Outcome {
         outln!("{} {} {} is not adopted: {why}.", style::bad("!"), orphan.kind, orphan.observed.id);
     }
     let count = plural(adopted_now.len(), "orphan is", "orphans are");
-    outln!("{count} adopted; `cofferdam plan` shows what differs from the stack.");
+    outln!("{count} adopted; `{}` shows what differs from the stack.", args.stack.command("plan"));
     Ok(if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -10,6 +10,7 @@ use super::render::{self, style};
 use super::session::Session;
 use crate::kinds::permissions::{self, Enough};
 use crate::plan::Mode;
+use crate::words::shell_words;
 
 /// Shows what an apply would do. Changes nothing and takes no lock
 #[derive(Debug, clap::Args)]
@@ -80,7 +81,9 @@ pub async fn run(args: &Args) -> Outcome {
             errln!("{}", style::note(&format!("an apply refuses this: {refused}; --allow-deletes lets it through")));
         }
         if let Some(path) = &args.out {
-            outln!("Saved to {}.", path.display());
+            let how = args.stack.same_inputs("apply");
+            let file = shell_words(&[path.display().to_string()]);
+            outln!("Saved to {}. To apply it, as it is shown here:\n  {how} --plan {file}", path.display());
         }
     }
     Ok(if args.detailed_exitcode && plan.has_changes() { ExitCode::from(2) } else { ExitCode::SUCCESS })

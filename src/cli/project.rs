@@ -39,6 +39,7 @@ pub fn read(
     registry: &Registry,
     standing: &Standing,
 ) -> Result<Result<Stack, Diagnostics>, Failure> {
+    options.is_meant();
     let path = stack_file(&options.stack)?;
     // What other stacks left is where this one's state is.
     let head = stack::head(&path, &stack_options(options, &no_outputs)).ok();
@@ -61,6 +62,7 @@ pub fn environments(options: &StackOptions) -> Result<Vec<String>, Failure> {
 /// # Errors
 /// Where neither does.
 pub fn head(options: &StackOptions) -> Result<Head, Failure> {
+    options.is_meant();
     let (failure, made_out, why) = match stack_file(&options.stack) {
         Err(failure) => (failure, MadeOut::default(), None),
         Ok(path) => {

@@ -5,17 +5,16 @@ use serde_json::json;
 use super::failure::Outcome;
 use super::options::StackOptions;
 use super::render::{json, style, table};
-use super::service::{done, look};
-use super::status::chosen;
+use super::service::{Look, done};
 use crate::services::{self, Status, Task};
 
 /// Lists the tasks of services: revision, health, where they run, and why they stopped
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  cofferdam ps shop
-  cofferdam ps shop web --cloud aws --stopped     those that stopped within the last hour, and why
-  cofferdam ps shop web --json | jq -r .tasks[].id")]
+  cofferdam ps ecs-poc
+  cofferdam ps ecs-poc web --cloud aws --stopped     those that stopped within the last hour, and why
+  cofferdam ps ecs-poc web --json | jq -r .tasks[].id")]
 pub struct Args {
     #[command(flatten)]
     stack: StackOptions,
@@ -34,13 +33,13 @@ pub struct Args {
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
-    let (session, state) = look(&args.stack).await?;
-    let services = chosen(&state, args.service.as_deref())?;
+    let look = Look::at(&args.stack).await?;
+    let services = look.services(args.service.as_deref())?;
     let is_one = services.len() == 1;
     let mut all = Vec::new();
     for service in services {
         for status in [Some(Status::Running), args.stopped.then_some(Status::Stopped)].into_iter().flatten() {
-            let tasks = services::tasks(session.cloud.aws(), service.cluster(), service.name(), status).await?;
+            let tasks = services::tasks(look.aws(), service.cluster(), service.name(), status).await?;
             all.extend(tasks.into_iter().map(|task| (service.address.clone(), task)));
         }
     }

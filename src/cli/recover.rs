@@ -46,7 +46,7 @@ pub async fn run(args: &Args) -> Outcome {
             let count = render::plural(state.resources.len(), "resource", "resources");
             return Err(Failure::new(format!("the state is whole, and holds {count}: there is nothing to recover"))
                 .help(
-                    "`cofferdam orphans` lists what is in the cloud and not in it; --anew sets it aside nevertheless",
+                    "`cofferdam orphans STACK` lists what is in the cloud and not in it; --anew sets it aside nevertheless",
                 ));
         }
         Ok(_) => None,
@@ -73,7 +73,7 @@ pub async fn run(args: &Args) -> Outcome {
     if recovered.found.is_empty() && !(is_damaged && args.anew) {
         let then = match is_damaged {
             true => "--anew writes an empty state",
-            false => "`cofferdam apply` begins anew",
+            false => "`cofferdam apply STACK` begins anew",
         };
         return Err(Failure::new("nothing of this stack was found; no state is written")
             .help(format!("check account, region and environment; where nothing exists, {then}")));
@@ -94,7 +94,11 @@ pub async fn run(args: &Args) -> Outcome {
             outln!("What stood there is in {aside}.");
         }
         let count = render::plural(state.resources.len(), "resource", "resources");
-        outln!("{} the state holds {count}; `cofferdam plan` shows what differs from the stack.", style::good("✓"));
+        outln!(
+            "{} the state holds {count}; `{}` shows what differs from the stack.",
+            style::good("✓"),
+            args.stack.command("plan")
+        );
     }
     Ok(if recovered.disputed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

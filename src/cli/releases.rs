@@ -2,17 +2,17 @@
 
 use super::failure::Outcome;
 use super::render::{json, style, table};
-use super::service::{ServiceOptions, done, look};
+use super::service::{Look, ServiceOptions, done};
 use crate::services;
 
 /// Lists the revisions of a service: when each was made, with which images, and which one runs
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  cofferdam releases shop web
-  cofferdam releases shop web --cloud aws --last 3 --json
+  cofferdam releases ecs-poc web
+  cofferdam releases ecs-poc web --cloud aws --last 3 --json
 
-`cofferdam rollback shop web --to N` goes back to one of them.")]
+`cofferdam rollback ecs-poc web --to N` goes back to one of them.")]
 pub struct Args {
     #[command(flatten)]
     service: ServiceOptions,
@@ -28,9 +28,9 @@ pub struct Args {
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
-    let (session, state) = look(&args.service.stack).await?;
-    let service = services::find(&state, &args.service.service)?;
-    let aws = session.cloud.aws();
+    let look = Look::at(&args.service.stack).await?;
+    let service = look.service(&args.service.service)?;
+    let aws = look.aws();
     let described = services::describe(aws, &service).await?;
     let set_to = described.task_definition().unwrap_or_default();
     let releases = services::releases(aws, &service, set_to, args.last).await?;

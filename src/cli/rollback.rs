@@ -4,8 +4,7 @@ use serde_json::Value;
 
 use super::apply::{RunOptions, WaitOptions};
 use super::failure::{Failure, Outcome};
-use super::service::{ServiceOptions, held, put};
-use super::session::Session;
+use super::service::{Hand, ServiceOptions};
 use crate::plan::GivenValue;
 use crate::services::{self, Service, revision_of};
 
@@ -13,8 +12,8 @@ use crate::services::{self, Service, revision_of};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  cofferdam rollback shop web --cloud aws             the revision before the one that it is set to
-  cofferdam rollback shop web --to 12 --cloud aws     this one; `cofferdam releases shop web` lists them
+  cofferdam rollback ecs-poc web --cloud aws             the revision before the one that it is set to
+  cofferdam rollback ecs-poc web --to 12 --cloud aws     this one; `cofferdam releases ecs-poc web` lists them
 
 The revision is held: plans show it and leave it as it is, until `deploy` brings a newer one or `apply --reset` takes \
 it back. `keep_revisions` of the task definition says how many there are to go back to.")]
@@ -35,22 +34,20 @@ pub struct Args {
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
-    let session = Session::open(&args.service.stack).await?;
-    let writer = session.lock("rollback", &args.run.lock).await?;
-    let state = writer.state();
-    let service = services::find(state, &args.service.service)?;
-    let aws = session.cloud.aws();
+    let hand = Hand::on(&args.service.stack, "rollback", &args.run.lock).await?;
+    let service = hand.service(&args.service.service)?;
+    let aws = hand.session.cloud.aws();
     let releases = services::release_numbers(aws, &service).await?;
     let running = services::describe(aws, &service).await?;
     let running = running.task_definition().unwrap_or_default();
     let arn = Value::from(chosen(&service, &releases, running, args)?);
     // What the stack says anyhow is not held.
-    let newest = services::definition_of(state, &service).and_then(|(_, entry)| entry.outputs.get("arn"));
-    let held = (newest != Some(&arn)).then(|| held("rollback", arn.clone()));
+    let newest = services::definition_of(hand.state(), &service).and_then(|(_, entry)| entry.outputs.get("arn"));
+    let held = (newest != Some(&arn)).then(|| hand.held(arn.clone()));
     let (address, path) = (service.address.clone(), "task_definition".to_owned());
     let targets = [address.clone()];
     let values = [GivenValue { address, path, value: Some(arn), held }];
-    put(&session, writer, (&targets, &values), |_, _| {}, &args.run.waiting(args.wait), "rollback").await
+    hand.put(&targets, &values, |_, _| {}, &args.run.waiting(args.wait)).await
 }
 
 /// The revision to go back to: the one that is asked for, or the one before. Where a deployment failed and ECS went back by

@@ -2,30 +2,35 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::failure::{Failure, Outcome};
 use super::interrupt;
 use super::logs::{ago, show};
-use super::options::StackOptions;
-use super::render::style;
-use super::service::look;
+use super::options::{CloudName, StackOptions, duration};
+use super::render::{self, style};
+use super::service::Look;
 use crate::apply::Stop;
 use crate::cloud::{ENV_TAG, FIRST_PAUSE, STACK_TAG, longer};
 use crate::services::{self, Reader, RunTask, Service, Task};
 use crate::state::{Entry, State};
 
+/// How often a task is seen running in the local cloud until it is believed that it never ends.
+const LOCAL_LOOKS: u32 = 3;
+
 /// Runs a task once, where a service runs its own, and ends with its exit code
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  cofferdam run shop web --cloud aws -- ./manage.py migrate
-  cofferdam run shop task_definition.jobs --like web
-  cofferdam run shop web --no-wait -- ./nightly.sh
+  cofferdam run ecs-poc web --cloud aws -- ./manage.py migrate
+  cofferdam run worker-and-cron report --like worker --cloud aws
+  cofferdam run ecs-poc web --cloud aws --timeout 10m -- ./nightly.sh
 
 The task has the cluster, network, capacity and rights of the service's own tasks. What it writes is shown as it comes; \
-Ctrl-C stops it. The exit code is that of its container.")]
+Ctrl-C stops it. The exit code is that of its container. The local cloud runs no containers: a task is started there, seen \
+not to end, and stopped.")]
 pub struct Args {
     #[command(flatten)]
     stack: StackOptions,
@@ -45,6 +50,10 @@ pub struct Args {
     #[arg(long)]
     no_wait: bool,
 
+    /// Wait for its end so long: 90s, 10m, 2h. The task itself goes on then
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration, conflicts_with = "no_wait")]
+    timeout: Duration,
+
     /// Print one JSON object a line (documented in docs/json.md)
     #[arg(long)]
     json: bool,
@@ -56,20 +65,20 @@ pub struct Args {
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
-    let (session, state) = look(&args.stack).await?;
-    let aws = session.cloud.aws();
-    let (like, own) = meant(&state, args)?;
+    let look = Look::at(&args.stack).await?;
+    let (state, aws) = (&look.state, look.aws());
+    let (like, own) = meant(state, args)?;
     let described = services::describe(aws, &like).await?;
     let revision = match own {
         Some(entry) => entry.outputs.get("arn").and_then(Value::as_str).unwrap_or_default(),
         None => described.task_definition().unwrap_or_default(),
     };
-    let container = main_container(&state, &like, own, args.container.as_deref())?;
+    let container = main_container(state, &like, own, args.container.as_deref())?;
     let user = whoami::username().unwrap_or_else(|_| "somebody".to_owned());
     let started_by: String = format!("cofferdam:{user}").chars().take(36).collect();
     let mut tags = BTreeMap::from([(STACK_TAG.to_owned(), state.stack.clone())]);
     tags.extend(state.env.clone().map(|env| (ENV_TAG.to_owned(), env)));
-    let began = ago(std::time::Duration::ZERO);
+    let began = ago(Duration::ZERO);
     let request = RunTask {
         like: &like,
         described: &described,
@@ -97,7 +106,8 @@ pub async fn run(args: &Args) -> Outcome {
     let sources = services::sources(aws, revision).await.unwrap_or_default();
     let mut reader = Reader::new(sources, Some(task.id.clone()), began);
     let mut stop = interrupt::watch();
-    let (mut pause, mut status) = (FIRST_PAUSE, String::new());
+    let (mut pause, mut status, mut seen_running) = (FIRST_PAUSE, String::new(), 0);
+    let (asked, is_local) = (Instant::now(), args.stack.cloud == CloudName::Local);
     let task = loop {
         let now = services::described(aws, like.cluster(), std::slice::from_ref(&task.arn)).await?;
         let Some(now) = now.first().map(|task| Task::of(task, &BTreeMap::new())) else {
@@ -113,6 +123,22 @@ pub async fn run(args: &Args) -> Outcome {
             errln!("  {}", now.status.to_lowercase());
         }
         status.clone_from(&now.status);
+        seen_running += u32::from(now.status == "RUNNING");
+        if is_local && seen_running >= LOCAL_LOOKS {
+            services::stop_task(aws, like.cluster(), &task.arn, "it would never end").await?;
+            return Err(Failure::new(format!(
+                "task {} does not end: the local cloud runs no containers, and only says that they run",
+                task.id
+            ))
+            .help("it was stopped; run it with --cloud aws, or give --no-wait to see only that it can be started"));
+        }
+        if asked.elapsed() >= args.timeout {
+            let so_long = render::duration(args.timeout);
+            let message = format!("task {} has not ended in {so_long}: it is {}", task.id, status.to_lowercase());
+            return Err(Failure::new(message).help(
+                "it goes on by itself; --timeout waits longer, and `cofferdam ps STACK --stopped` shows its end",
+            ));
+        }
         let changed = tokio::time::timeout(pause, stop.changed()).await.is_ok();
         match *stop.borrow_and_update() {
             Stop::Gently if changed => {
@@ -143,7 +169,7 @@ fn ended(task: &Task, container: &str, args: &Args) -> Outcome {
         // What does not fit into a byte is no success either.
         Some(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(1))),
         None => Err(Failure::new(format!("container `{container}` never ran: {}", task.why()))
-            .help("see to the reason; `cofferdam status` shows how the service itself is")),
+            .help("see to the reason; `cofferdam status STACK` shows how the service itself is")),
     }
 }
 

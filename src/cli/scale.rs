@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::apply::{RunOptions, WaitOptions};
 use super::failure::{Failure, Outcome};
 use super::options::StackOptions;
-use super::service::{held, put};
+use super::service::Hand;
 use super::session::Session;
 use crate::cloud::{Cloud, Known};
 use crate::graph::Address;
@@ -17,10 +17,11 @@ use crate::state::Entry;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  cofferdam scale shop web 5
-  cofferdam scale shop web 0 --cloud aws --yes
+  cofferdam scale ecs-poc web 5
+  cofferdam scale ecs-poc web 0 --cloud aws --yes
 
-The count is held: plans show it and leave it as it is, until the stack says the same or `apply --reset` takes it back. \
+The count is held: plans show it and leave it as it is, until the stack says the same or `apply --reset` takes it back; \
+the number that the stack says is not held. \
 Where a scaling target has the count, it is set within its bounds, and scaling goes on from there.")]
 pub struct Args {
     #[command(flatten)]
@@ -42,25 +43,21 @@ pub struct Args {
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
-    let session = Session::open(&args.stack).await?;
-    let writer = session.lock("scale", &args.run.lock).await?;
-    let state = writer.state();
-    let service = services::find(state, &args.service)?;
+    let hand = Hand::on(&args.stack, "scale", &args.run.lock).await?;
+    let service = hand.service(&args.service)?;
     if service.entry.attributes.get("scheduling").and_then(Value::as_str) == Some("daemon") {
         return Err(Failure::new(format!("{} has one task on each instance", service.address))
             .help("change the size of the capacity that it runs on"));
     }
-    let target = services::scaling_target_of(state, &service);
+    let target = services::scaling_target_of(hand.state(), &service);
     if let Some((target, entry)) = target {
-        within(&session, args.count, &service, (target, entry)).await?;
+        within(&hand.session, args.count, &service, (target, entry)).await?;
     }
-    let count = Value::from(args.count);
-    let (address, path) = (service.address.clone(), "count".to_owned());
-    let targets = [address.clone()];
+    let given = hand.gives(service.address, "count", args.count.into());
     // What scales it goes on from there; nobody else holds the count then.
-    let held = target.is_none().then(|| held("scale", count.clone()));
-    let values = [GivenValue { address, path, value: Some(count), held }];
-    put(&session, writer, (&targets, &values), |_, _| {}, &args.run.waiting(args.wait), "scale").await
+    let values = [GivenValue { held: given.held.clone().filter(|_| target.is_none()), ..given }];
+    let targets = [service.address.clone()];
+    hand.put(&targets, &values, |_, _| {}, &args.run.waiting(args.wait)).await
 }
 
 /// Refuses a count outside of the bounds that hold now; the clock may have set others than the stack.

@@ -1,5 +1,6 @@
 //! `show`: what the state says exists.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::failure::{Failure, Outcome};
@@ -8,6 +9,7 @@ use super::options::StackOptions;
 use super::render::{self, style};
 use super::session::Session;
 use super::state::missing;
+use crate::plan::Plan;
 use crate::state::Entry;
 
 /// Shows what exists according to the state, or what a saved plan does
@@ -16,7 +18,7 @@ use crate::state::Entry;
 Examples:
   cofferdam show ecs-poc                           everything
   cofferdam show ecs-poc network.main/vpc.main     one resource, or all of a construct
-  cofferdam show ecs-poc --plan ecs-poc.plan       a saved plan")]
+  cofferdam show ecs-poc.plan                      a saved plan")]
 pub struct Args {
     #[command(flatten)]
     stack: StackOptions,
@@ -26,7 +28,7 @@ pub struct Args {
 
     /// Show this saved plan instead
     #[arg(long, value_name = "FILE", conflicts_with = "address")]
-    plan: Option<std::path::PathBuf>,
+    plan: Option<PathBuf>,
 
     /// Print JSON
     #[arg(long)]
@@ -35,8 +37,10 @@ pub struct Args {
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
-    if let Some(path) = &args.plan {
-        let plan = home::saved_plan(path)?;
+    let named = PathBuf::from(&args.stack.stack);
+    let saved = args.plan.clone().or_else(|| Plan::is_saved(&named).then_some(named));
+    if let Some(path) = saved {
+        let plan = home::saved_plan(&path)?;
         if args.json {
             outln!("{:#}", render::json::plan(&plan));
         } else {

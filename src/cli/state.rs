@@ -42,7 +42,7 @@ enum Verb {
         address: String,
     },
     /// Gives a resource another address: after renaming it in the stack, it is not made anew
-    #[command(after_help = "Example:\n  cofferdam state mv ecs-poc role.web role.api")]
+    #[command(after_help = "Example:\n  cofferdam state mv ecs-poc role.instance role.agent")]
     Mv {
         #[command(flatten)]
         stack: StackOptions,
@@ -77,7 +77,7 @@ enum Verb {
     /// Lets the state forget a resource; it stays in the cloud
     #[command(after_help = "\
 Examples:
-  cofferdam state rm ecs-poc role.web
+  cofferdam state rm ecs-poc role.instance
   cofferdam state rm ecs-poc subnet-0123456789abcdef0     only this one, where a replaced one stands beside it")]
     Rm {
         #[command(flatten)]

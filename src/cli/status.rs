@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use super::failure::{Failure, Outcome};
+use super::failure::Outcome;
 use super::options::StackOptions;
 use super::render::{inline, json, style, table};
-use super::service::{done, look};
+use super::service::{Look, done};
 use super::session::Session;
 use crate::services::{self, Deployment, Service, ServiceStatus};
 use crate::state::State;
@@ -17,9 +17,9 @@ use crate::state::State;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  cofferdam status shop                      every service of the stack
-  cofferdam status shop web --cloud aws
-  cofferdam status shop web --json | jq .services[0].deployments")]
+  cofferdam status ecs-poc                      every service of the stack
+  cofferdam status ecs-poc web --cloud aws
+  cofferdam status ecs-poc web --json | jq .services[0].deployments")]
 pub struct Args {
     #[command(flatten)]
     stack: StackOptions,
@@ -38,39 +38,27 @@ pub struct Args {
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
-    let (session, state) = look(&args.stack).await?;
+    let look = Look::at(&args.stack).await?;
+    let state = &look.state;
     let mut all = Vec::new();
-    for service in chosen(&state, args.service.as_deref())? {
-        let mut status = services::status(session.cloud.aws(), &service).await?;
+    for service in look.services(args.service.as_deref())? {
+        let mut status = services::status(look.aws(), &service).await?;
         status.events.truncate(args.events);
         all.push((service, status));
     }
     if args.json {
-        let told: Vec<_> = all.iter().map(|(service, status)| as_json(&state, service, status)).collect();
+        let told: Vec<_> = all.iter().map(|(service, status)| as_json(state, service, status)).collect();
         outln!("{:#}", json::versioned("services", &told));
         return done();
     }
-    heading(&session, "status of");
+    heading(&look.session, "status of");
     for (index, (service, status)) in all.iter().enumerate() {
         if index > 0 {
             outln!("");
         }
-        out!("{}", as_text(&state, service, status));
+        out!("{}", as_text(state, service, status));
     }
     done()
-}
-
-/// The service that is named, or all of them.
-///
-/// # Errors
-/// Where there is none.
-pub fn chosen<'s>(state: &'s State, named: Option<&str>) -> Result<Vec<Service<'s>>, Failure> {
-    let all = services::all(state);
-    match named {
-        Some(named) => Ok(vec![services::find(state, named)?]),
-        None if all.is_empty() => Err(Failure::new("the state holds no service").help("apply a stack that has one")),
-        None => Ok(all),
-    }
 }
 
 /// The line that says what is looked at.

@@ -15,7 +15,7 @@ use crate::stack::{Diagnostic, Diagnostics, Head};
 /// Checks a stack without a cloud: everything wrong in it, in one run
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  cofferdam validate ecs-poc\n  cofferdam validate stacks/web.toml --env staging --var instance_type=t4g.small"
+    after_help = "Examples:\n  cofferdam validate ecs-poc\n  cofferdam validate stacks/ecs-poc.toml --env staging --var instance_type=t3.medium"
 )]
 pub struct Args {
     #[command(flatten)]

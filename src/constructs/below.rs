@@ -1,5 +1,7 @@
 //! What constructs share: building resources below an address, and references to them.
 
+use std::collections::BTreeSet;
+
 use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -127,6 +129,11 @@ pub fn list_or_reference<'de, D: Deserializer<'de>>(deserializer: D) -> Result<O
         Value::String(text) => Ok(Some(vec![text])),
         list => serde_json::from_value(list).map(Some).map_err(de::Error::custom),
     }
+}
+
+/// A set of names, or one reference to a list.
+pub fn set_or_reference<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<String>, D::Error> {
+    Ok(list_or_reference(deserializer)?.into_iter().flatten().collect())
 }
 
 /// The ARN of a managed policy: of the stack, or AWS's own by its name.

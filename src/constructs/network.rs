@@ -80,6 +80,14 @@ enum Tier {
     Zones(Zones),
 }
 
+impl Tier {
+    /// Whether ranges are chosen for its zones.
+    fn is_chosen(&self) -> bool {
+        let (Self::Table(TierTable { zones, .. }) | Self::Zones(zones)) = self;
+        matches!(zones, Zones::Chosen(_))
+    }
+}
+
 /// The zones of a tier.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(untagged)]

@@ -62,11 +62,12 @@ pub fn place(wanted: &Wanted<'_>, input: &Input<'_>, problems: &mut Vec<Problem>
     let network = match (wanted.network, networks.as_slice()) {
         (Some(name), all) => all.iter().find(|one| one.name() == name).copied().ok_or_else(|| {
             let help = if all.is_empty() { "declare [network.main]".to_owned() } else { format!("there is {names}") };
-            Problem::at("network", format!("the stack has no network `{name}`")).help(help)
+            Problem::at("network", format!("the stack has no network `{name}`")).help(help).maybe_follows()
         }),
         (None, [only]) => Ok(*only),
         (None, []) => Err(Problem::at("", format!("the {who} need a network to stand in"))
-            .help("declare [network.main], or give `vpc` and `subnets`")),
+            .help("declare [network.main], or give `vpc` and `subnets`")
+            .maybe_follows()),
         (None, _) => Err(Problem::at("", format!("the stack has several networks, and the {block} names none"))
             .help(format!("add `network`, one of {names}"))),
     };
@@ -96,7 +97,7 @@ pub fn place(wanted: &Wanted<'_>, input: &Input<'_>, problems: &mut Vec<Problem>
                 format!("set `tier` to one of {}", tiers.join(", "))
             };
             let message = format!("{network} has no subnets in a tier `{}`", wanted.tier);
-            problems.push(Problem::at(path, message).help(help));
+            problems.push(Problem::at(path, message).help(help).maybe_follows());
         }
         ways.extend(ways_out(&expansion, own.is_none().then_some(wanted.tier)));
     }

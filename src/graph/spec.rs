@@ -82,6 +82,8 @@ pub struct Problem {
     pub message: String,
     /// What to do.
     pub help: Option<String>,
+    /// Whether it may be the consequence of another mistake: it is then told only where there is no other.
+    pub maybe_follows: bool,
 }
 
 impl Problem {
@@ -92,7 +94,14 @@ impl Problem {
             inside: Vec::new(),
             message: message.into(),
             help: None,
+            maybe_follows: false,
         }
+    }
+
+    /// The same problem, which may follow from another mistake: a block that is looked for is broken or misspelled.
+    pub fn maybe_follows(mut self) -> Self {
+        self.maybe_follows = true;
+        self
     }
 
     /// The same problem with what to do about it.

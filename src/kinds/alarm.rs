@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Actions, Kind, Tags, create_tags, gone_is_fine, in_order, is_own, owned, spec, tag_changes, taken, text, typed,
-    untyped,
+    Actions, Kind, Tags, create_tags, gone_is_fine, in_order, is_own, names, owned, spec, tag_changes, taken, text,
+    typed, untyped,
 };
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
-use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder, Scope, template};
+use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder, Scope};
 
 /// A metric that is watched, and who is told when it leaves its bounds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -224,13 +224,7 @@ impl Kind for AlarmKind {
             identity: Identity::UniqueName,
             naming: Some(Naming { attribute: "name", longest: 255 }),
             check,
-            predict: |attributes, scope| match attributes.get("name") {
-                Some(name) if !template::is_unknown(name) => {
-                    let arn = arn_of(scope, text(attributes, "name"));
-                    Attributes::from_iter(arn.map(|arn| ("arn".to_owned(), json!(arn))))
-                }
-                _ => Attributes::new(),
-            },
+            predict: |attributes, scope| names::predicted_arn(attributes, |name| arn_of(scope, name)),
             typical_seconds: 1,
             ..spec::<Alarm>("alarm", "alarm")
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::document::{JsonDocument, check_json};
-use super::{Actions, Kind, gone_is_fine, in_order, spec, text, typed, untyped};
+use super::{Actions, Kind, gone_is_fine, in_order, names, spec, text, typed, untyped};
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder, Scope};
@@ -33,12 +33,7 @@ fn check(attributes: &Attributes) -> Vec<Problem> {
             problems.push(Problem::at("body", "there are no `widgets` in it").help("write { widgets = [...] }"));
         }
     }
-    let name = text(attributes, "name");
-    let is_bad = |c: &char| !c.is_ascii_alphanumeric() && !"-_".contains(*c);
-    if let Some(bad) = name.chars().find(is_bad).filter(|_| !name.contains("${")) {
-        let message = format!("`{bad}` in `{name}`: CloudWatch takes letters, digits, `-` and `_`");
-        problems.push(Problem::at("name", message).help("choose another name"));
-    }
+    problems.extend(names::letters("name", text(attributes, "name"), "CloudWatch", "-_"));
     problems
 }
 

@@ -203,13 +203,14 @@ pub fn check_policy(value: &Value, path: &[&str], usage: PolicyUse, limit: usize
         problems.push(at.problem(&[], "a policy is a JSON object").help("begin with {\"Version\": \"2012-10-17\", …"));
         return;
     };
-    check_keys(&document, &["Version", "Id", "Statement"], &[], "the policy", &at, problems);
+    let misspelled = check_keys(&document, &["Version", "Id", "Statement"], &[], "the policy", &at, problems);
     match document.get("Version") {
+        None if misspelled.contains("Version") => {}
         None => problems.push(
             at.problem(&[], "the policy has no `Version`")
                 .help(format!("add \"Version\": \"{POLICY_VERSION}\"; without it policy variables do not work")),
         ),
-        Some(Value::String(version)) if version == POLICY_VERSION => {}
+        Some(Value::String(version)) if version == POLICY_VERSION || version.contains("${") => {}
         Some(other) => problems.push(
             at.problem(&["Version"], format!("the policy's `Version` is {other}"))
                 .help(format!("the version of the policy language is \"{POLICY_VERSION}\", not the date of writing")),
@@ -217,7 +218,9 @@ pub fn check_policy(value: &Value, path: &[&str], usage: PolicyUse, limit: usize
     }
     let statements = match document.get("Statement") {
         None => {
-            problems.push(at.problem(&[], "the policy has no `Statement`").help("add a list of statements"));
+            if !misspelled.contains("Statement") {
+                problems.push(at.problem(&[], "the policy has no `Statement`").help("add a list of statements"));
+            }
             return;
         }
         Some(Value::Array(statements)) => statements.iter().collect(),
@@ -258,7 +261,7 @@ impl Place<'_> {
         let (below, inside) = if self.file { (&[][..], inside) } else { (inside, &[][..]) };
         let owned = |parts: &[&str]| parts.iter().map(|part| (*part).to_owned()).collect::<Vec<String>>();
         let path = [owned(self.path), owned(below)].concat();
-        Problem { path, inside: owned(inside), message: message.into(), help: None }
+        Problem { path, inside: owned(inside), ..Problem::at("", message) }
     }
 }
 
@@ -303,7 +306,7 @@ fn check_statement(
         problems.push(at.problem(&here, format!("{title} is no object")).help("write it as {\"Effect\": …}"));
         return;
     };
-    check_keys(statement, STATEMENT_KEYS, &here, &title, at, problems);
+    let misspelled = check_keys(statement, STATEMENT_KEYS, &here, &title, at, problems);
     if let Some(sid) = name {
         if !sids.insert(sid.to_owned()) {
             problems.push(at.problem(&here, format!("{title}: another statement has this `Sid`")).help("rename one"));
@@ -320,11 +323,12 @@ fn check_statement(
             at.problem(&[&here[..], &["Effect"]].concat(), format!("{title}: `Effect` is {other}"))
                 .help("it is \"Allow\" or \"Deny\""),
         ),
+        None if misspelled.contains("Effect") => {}
         None => problems.push(at.problem(&here, format!("{title} has no `Effect`")).help("add \"Effect\": \"Allow\"")),
     }
-    let has = |one: &str, other: &str| statement.contains_key(one) || statement.contains_key(other);
+    let has = |one: &str| statement.contains_key(one) || misspelled.contains(one);
     let mut need = |one: &str, help: &str| {
-        if !has(one, &format!("Not{one}")) {
+        if !has(one) && !has(&format!("Not{one}")) {
             problems.push(at.problem(&here, format!("{title} has no `{one}`")).help(help));
         }
     };
@@ -385,21 +389,25 @@ fn strings(value: Option<&Value>) -> Vec<&str> {
     }
 }
 
-fn check_keys(
+fn check_keys<'k>(
     object: &Map<String, Value>,
-    known: &[&str],
+    known: &[&'k str],
     here: &[&str],
     title: &str,
     at: &Place<'_>,
     problems: &mut Vec<Problem>,
-) {
+) -> BTreeSet<&'k str> {
+    let mut meant = BTreeSet::new();
     for key in object.keys().filter(|key| !known.contains(&key.as_str())) {
-        let help = match nearest(key, known.iter().copied()) {
+        let near = nearest(key, known.iter().copied());
+        meant.extend(near);
+        let help = match near {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("it may have {}", known.join(", ")),
         };
         problems.push(at.problem(&[here, &[key]].concat(), format!("{title} has an unknown key `{key}`")).help(help));
     }
+    meant
 }
 
 #[cfg(test)]
@@ -451,7 +459,6 @@ mod tests {
         for part in [
             "`Version` is \"2024-01-01\"",
             "unknown key `Efect` | did you mean `Effect`?",
-            "statement 1 has no `Effect`",
             "`GetObject` is no action",
             "`bucket` is no resource",
             "statement 1 has a `Principal`",

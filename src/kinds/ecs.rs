@@ -3,7 +3,7 @@
 use aws_sdk_ecs::types::{Cluster, ClusterField, Tag};
 use serde_json::{Value, json};
 
-use super::{Tags, create_tags, tag_changes};
+use super::{Tags, create_tags, names, tag_changes};
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, UpdateRequest};
 use crate::graph::{Attributes, Problem, Scope, template};
@@ -83,10 +83,7 @@ pub fn check_name(attributes: &Attributes, problems: &mut Vec<Problem>) {
         let message = format!("the name has {} characters, and ECS takes {LONGEST_NAME}", name.len());
         problems.push(Problem::at("name", message).help("shorten it"));
     }
-    if let Some(bad) = name.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_')) {
-        let message = format!("`{bad}` in `{name}`: ECS takes letters, digits, `-` and `_`");
-        problems.push(Problem::at("name", message).help("choose another name"));
-    }
+    problems.extend(names::letters("name", name, "ECS", "-_"));
 }
 
 /// Clusters by name, as many a call as the API takes. What is gone or inactive (a deleted cluster stays visible as that

@@ -7,7 +7,7 @@ use aws_sdk_elasticloadbalancingv2::types::Tag;
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 
-use super::{Tags, create_tags, owned, tag_changes};
+use super::{Tags, create_tags, names, owned, tag_changes};
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, ErrorClass, Owned, UpdateRequest};
 use crate::graph::{Attributes, Problem, template};
@@ -209,10 +209,7 @@ pub fn check_name(attributes: &Attributes, problems: &mut Vec<Problem>) {
         let message = format!("the name has {} characters, and AWS takes {LONGEST_NAME}", name.len());
         problems.push(Problem::at("name", message).help("shorten it"));
     }
-    if let Some(bad) = name.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '-') {
-        let message = format!("`{bad}` in `{name}`: AWS takes letters, digits and `-`");
-        problems.push(Problem::at("name", message).help("choose another name"));
-    }
+    problems.extend(names::letters("name", name, "AWS", "-"));
     if name.starts_with('-') || name.ends_with('-') || name.starts_with("internal-") {
         let message = format!("`{name}` begins or ends with a hyphen, or begins with `internal-`");
         problems.push(Problem::at("name", message).help("choose another name"));

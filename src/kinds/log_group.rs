@@ -73,10 +73,16 @@ fn check(attributes: &Attributes) -> Vec<Problem> {
     if let Some(days) = attributes.get("retention_days").and_then(Value::as_i64)
         && !RETENTION_DAYS.iter().any(|allowed| i64::from(*allowed) == days)
     {
-        let near = RETENTION_DAYS.iter().find(|allowed| i64::from(**allowed) > days).unwrap_or(&3653);
+        let below = RETENTION_DAYS.iter().rev().find(|allowed| i64::from(**allowed) < days);
+        let above = RETENTION_DAYS.iter().find(|allowed| i64::from(**allowed) > days);
+        let nearest = match (below, above) {
+            (Some(below), Some(above)) => format!("the nearest that it takes are {below} and {above}"),
+            (None, Some(least)) => format!("the least that it takes is {least}"),
+            (_, None) => "the most that it takes is 3653".to_owned(),
+        };
         problems.push(
             Problem::at("retention_days", format!("AWS does not take {days} days"))
-                .help(format!("the next that it takes is {near}; leave it out to keep events for ever")),
+                .help(format!("{nearest}; leave it out to keep events for ever")),
         );
     }
     if let Some(key) = attributes.get("kms_key").filter(|key| !template::is_unknown(key)).and_then(Value::as_str)
@@ -213,7 +219,9 @@ impl Kind for LogGroupKind {
             Err(error) if error.is(ErrorClass::Exists) => {
                 let found = self.find(aws, &Lost { request: request.clone() }).await?;
                 let Some(found) = found else { return Err(error) };
-                set_key(aws, &group).await?;
+                if found.attributes.get("kms_key").and_then(Value::as_str) != group.kms_key.as_deref() {
+                    set_key(aws, &group).await?;
+                }
                 Ok(Created { id: found.id, outputs: found.outputs })
             }
             Err(error) => Err(error),

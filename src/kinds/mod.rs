@@ -35,6 +35,7 @@ mod listener_rule;
 mod load_balancer;
 mod log_group;
 mod mount_target;
+mod names;
 mod namespace;
 mod nat_gateway;
 pub mod owned;

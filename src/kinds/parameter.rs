@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Actions, Kind, Tags, create_tags, gone_is_fine, in_order, is_owned, owned, spec, tag_changes, text, typed, untyped,
+    Actions, Kind, Tags, create_tags, gone_is_fine, in_order, is_owned, names, owned, spec, tag_changes, text, typed,
+    untyped,
 };
 use crate::aws::Aws;
 use crate::cloud::{
@@ -176,11 +177,8 @@ impl Kind for ParameterKind {
             naming: Some(Naming { attribute: "name", longest: LONGEST }),
             canonical,
             check,
-            predict: |attributes, scope| match attributes.get("name") {
-                Some(name) if !template::is_unknown(name) && scope.account.is_some() => {
-                    Attributes::from_iter([("arn".to_owned(), json!(arn(scope, text(attributes, "name"))))])
-                }
-                _ => Attributes::new(),
+            predict: |attributes, scope| {
+                names::predicted_arn(attributes, |name| scope.account.as_ref().map(|_| arn(scope, name)))
             },
             typical_seconds: 1,
             ..spec::<Parameter>("parameter", "parameter")

@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::document::{PolicyDocument, PolicyUse, check_policy};
-use super::{Actions, Kind, Tags, create_tags, gone_is_fine, in_order, is_own, owned, spec, tag_changes, text, typed};
+use super::{
+    Actions, Kind, Tags, create_tags, gone_is_fine, in_order, is_own, names, owned, spec, tag_changes, text, typed,
+};
 use crate::aws::Aws;
 use crate::cloud::{CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, UpdateRequest};
-use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder, Scope, template};
+use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder, Scope};
 
 /// Where notifications go, and who gets them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -104,10 +106,7 @@ fn check(attributes: &Attributes) -> Vec<Problem> {
     };
     if !topic.name.contains("${") {
         let bare = topic.name.strip_suffix(".fifo").unwrap_or(&topic.name);
-        if let Some(bad) = bare.chars().find(|c| !c.is_ascii_alphanumeric() && !"-_".contains(*c)) {
-            let message = format!("`{bad}` in `{}`: SNS takes letters, digits, `-` and `_`", topic.name);
-            problems.push(Problem::at("name", message).help("choose another name"));
-        }
+        problems.extend(names::letters("name", bare, "SNS", "-_"));
         if topic.fifo != topic.name.ends_with(".fifo") && !topic.name.is_empty() {
             let message = "FIFO topics, and no others, have names that end in `.fifo`";
             problems.push(Problem::at("name", message).help(format!("write name = \"{bare}.fifo\", fifo = true")));
@@ -144,13 +143,7 @@ impl Kind for TopicKind {
             naming: Some(Naming { attribute: "name", longest: 256 }),
             documents: &["policy"],
             check,
-            predict: |attributes, scope| match attributes.get("name") {
-                Some(name) if !template::is_unknown(name) => {
-                    let arn = arn_of(scope, text(attributes, "name"));
-                    Attributes::from_iter(arn.map(|arn| ("arn".to_owned(), json!(arn))))
-                }
-                _ => Attributes::new(),
-            },
+            predict: |attributes, scope| names::predicted_arn(attributes, |name| arn_of(scope, name)),
             typical_seconds: 1,
             ..spec::<Topic>("topic", "topic")
         }

@@ -70,10 +70,20 @@ pub fn again(spec: &KindSpec, entry: &Entry, action: &mut Action) -> Option<Entr
             (None, now) => now.is_none_or(is_blank),
         };
         let goes_back = desired.is_some_and(|desired| same(desired, before)) || (desired.is_none() && is_blank(before));
-        if !is_done || goes_back || spec.replace_on.contains(&name.as_str()) {
+        if goes_back || spec.replace_on.contains(&name.as_str()) {
             continue;
         }
-        was.changing.insert(name.clone(), before.clone());
+        // What has not taken hold yet is no less this tool's doing.
+        let is_wanted = match (desired, entry.attributes.get(name)) {
+            (Some(desired), Some(known)) => same(desired, known),
+            (desired, known) => desired.is_none() && known.is_none(),
+        };
+        if is_done || is_wanted {
+            was.changing.insert(name.clone(), before.clone());
+        }
+        if !is_done {
+            continue;
+        }
         for attributes in [&mut was.attributes, &mut action.current] {
             match before {
                 Value::Null => drop(attributes.remove(name)),

@@ -444,7 +444,12 @@ impl<'a> Planner<'a, '_> {
     fn existing(&mut self, spec: &'a KindSpec, entry: &Entry, mut action: Action, went_along: &WentAlong) {
         action.changes = diff::changes(spec, &action.attributes, Some(&entry.attributes), &action.current);
         let put_back = |change: &Change| went_along.put_back.get(change.attribute()).cloned();
-        action.changes.iter_mut().filter(|change| put_back(change).is_some()).for_each(|change| change.drift = false);
+        // What an earlier run did not bring to its end, nobody else changed.
+        let (unfinished, changing) = (action.unfinished, &entry.changing);
+        for change in &mut action.changes {
+            let is_own = unfinished || changing.contains_key(change.attribute()) || put_back(change).is_some();
+            change.drift &= !is_own;
+        }
         let forced: Vec<&str> =
             action.changes.iter().filter(|c| c.forces_replacement).map(|c| c.path.as_str()).collect();
         let asked = self.inputs.replace.iter().any(|name| action.address.is_within(name));

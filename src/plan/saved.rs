@@ -1,5 +1,6 @@
 //! Saved plans: a plan in a file, to be applied as it was shown.
 
+use std::io::Read as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -87,6 +88,14 @@ impl Plan {
         })?;
         let bytes = opener.open(&path.display().to_string(), bytes)?;
         Self::parse(&bytes).map_err(|why| SavedError::NoPlan { path: path.display().to_string(), why })
+    }
+
+    /// Whether a file looks like a saved plan: by its head, or because it is encrypted.
+    pub fn is_saved(path: &Path) -> bool {
+        const HEADS: [&[u8]; 2] = [b"{\"cofferdam_plan\"", b"age-encryption.org/"];
+        let mut start = Vec::new();
+        let read = std::fs::File::open(path).and_then(|file| file.take(32).read_to_end(&mut start));
+        read.is_ok() && HEADS.iter().any(|head| start.starts_with(head))
     }
 
     /// The plan in these bytes.

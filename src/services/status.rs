@@ -81,7 +81,7 @@ pub async fn describe(aws: &Aws, service: &Service<'_>) -> Result<EcsService, Cl
     answer.services.unwrap_or_default().pop().ok_or_else(|| {
         let message = format!("service `{}` is not in cluster `{}`", service.name(), service.cluster());
         CloudError::new(ErrorClass::NotFound, "ecs:DescribeServices", "", message)
-            .help("`cofferdam plan` shows what differs from the stack")
+            .help("`cofferdam plan STACK` shows what differs from the stack")
     })
 }
 

@@ -37,6 +37,8 @@ pub struct Block {
     pub bad: BTreeSet<String>,
     /// Whether something about it as a whole was reported.
     pub broken: bool,
+    /// Whether its kind is misspelled, and this is what was probably meant.
+    pub misspelled: bool,
 }
 
 /// The top of a stack, read.
@@ -46,13 +48,34 @@ pub struct Top {
     pub region: Option<String>,
     pub description: Option<String>,
     pub tags: BTreeMap<String, String>,
+    /// The same as they are written.
+    pub tag_nodes: Vec<Node>,
     pub outputs: Vec<Entry>,
     pub state: StateAt,
     pub guards: Guards,
     pub moved: Vec<Move>,
     pub blocks: Vec<Block>,
-    /// What misspelled blocks were probably meant to be: references to these are not told again.
-    pub meant: BTreeSet<String>,
+    /// Blocks that could not be read: who names one of them is not told that it is missing.
+    pub unread: Unread,
+}
+
+/// What is missing because of a mistake that was told.
+#[derive(Debug, Default)]
+pub struct Unread {
+    /// Kinds of which every block may be meant.
+    kinds: BTreeSet<String>,
+}
+
+impl Unread {
+    /// The kinds of such blocks.
+    pub fn kinds(&self) -> impl Iterator<Item = &str> {
+        self.kinds.iter().map(String::as_str)
+    }
+
+    /// Whether this address may be that of such a block, or of something below it.
+    pub fn has(&self, address: &str) -> bool {
+        self.kinds.contains(address.split(['/', '.']).next().unwrap_or(address))
+    }
 }
 
 /// Reads a stack. Variables are filled in already.
@@ -73,6 +96,10 @@ pub fn read(mut root: Table, whole: Place, language: &Language<'_>, report: &mut
     for entry in root.entries {
         read_kind(entry, &top_keys, language, &mut top, report);
     }
+    // Where what a misspelled block was probably meant to be is there anyhow, it was something else.
+    let spelled: BTreeSet<Address> =
+        top.blocks.iter().filter(|block| !block.misspelled).map(|block| block.address.clone()).collect();
+    top.blocks.retain(|block| !block.misspelled || !spelled.contains(&block.address));
     top
 }
 
@@ -85,11 +112,15 @@ pub fn read_top(known: Table, whole: Place, optional: &[&str], report: &mut Repo
     let header = Node { item: Item::Table(known), place: start };
     shape.check(&header, "", Mode { optional, ..Mode::default() }, report);
     let Item::Table(mut known) = header.item else { return top };
+    for key in ["name", "region"] {
+        is_known(&known, key, report);
+    }
 
     top.name = text(&known, "name").and_then(|(name, place)| check_name(name, place, report));
     top.region = text(&known, "region").and_then(|(region, place)| check_region(region, place, report));
     top.description = text(&known, "description").map(|(text, _)| text);
     top.tags = known.get("tags").map(|node| check_tags(node, report)).unwrap_or_default();
+    top.tag_nodes.extend(known.get("tags").cloned());
     top.state = known.get("state").map(|node| state_at(node, report)).unwrap_or_default();
     top.guards = known.get("guards").map(|node| guards(node, top.region.as_deref(), report)).unwrap_or_default();
     top.moved = known.get("moved").map(|node| moves::read(node, report)).unwrap_or_default();
@@ -97,6 +128,17 @@ pub fn read_top(known: Table, whole: Place, optional: &[&str], report: &mut Repo
         top.outputs = outputs.entries;
     }
     top
+}
+
+/// Reports a reference where the value itself must be known. What is wrong with a variable was told where it was looked up.
+fn is_known(known: &Table, key: &str, report: &mut Report) {
+    let Some((text, place)) = known.get(key).and_then(|node| Some((node.text()?, node.place))) else { return };
+    if template::references(text).iter().any(|reference| !Scopes::owns(reference)) {
+        report.error(
+            Finding::at(place, format!("`{key}` is {text}, which is only known later"))
+                .help("give it itself, or a variable"),
+        );
+    }
 }
 
 /// What a stack refuses because it is most likely a mistake.
@@ -258,24 +300,36 @@ fn read_kind(entry: Entry, top_keys: &[&str], language: &Language<'_>, top: &mut
         if let Some(key) = top_keys.iter().find(|key| ***key == format!("{kind}s")) {
             candidates = vec![*key];
         }
-        if let Some(near) = nearest(&kind, candidates.iter().copied()) {
-            top.meant.extend(node.table().into_iter().flat_map(Table::keys).map(|name| format!("{near}.{name}")));
-        }
+        let near = nearest(&kind, candidates.iter().copied());
+        let meant = near.and_then(|near| Some((near.to_owned(), language.block(near)?)));
         report.error(Finding::at(key_place, format!("there is no {word} `{kind}`")).maybe_help(did_you_mean(
             &kind,
             candidates,
             "there are",
         )));
+        if let (Some((near, block)), Item::Table(table)) = (meant, node.item) {
+            let entries = table.entries.into_iter().filter(|entry| entry.node.table().is_some());
+            top.blocks.extend(entries.map(|entry| misspelled(&near, entry, block)));
+        }
         return;
     };
     let Item::Table(table) = node.item else {
-        report.error(
-            Finding::at(node.place, format!("`{kind}` is {}, and must be a table", node.is_a()))
+        let finding = match &node.item {
+            Item::List(items) if items.iter().all(|item| item.table().is_some()) => Finding::at(
+                key_place,
+                format!("[[{kind}]] begins an item of a list, and each {kind} is a table with a name"),
+            )
+            .help(format!("write [{kind}.main], or whatever it shall be called")),
+            _ => Finding::at(node.place, format!("`{kind}` is {}, and must be a table", node.is_a()))
                 .help(format!("declare one as [{kind}.main] with its attributes in it")),
-        );
+        };
+        report.error(finding);
+        top.unread.kinds.insert(kind);
         return;
     };
-    if let Some(stray) = table.entries.iter().find(|entry| entry.node.table().is_none()) {
+    if let Some(stray) =
+        table.entries.iter().find(|entry| entry.node.table().is_none() && !is_list_of_tables(&entry.node))
+    {
         report.error(
             Finding::at(
                 stray.key_place,
@@ -283,6 +337,7 @@ fn read_kind(entry: Entry, top_keys: &[&str], language: &Language<'_>, top: &mut
             )
             .help(format!("write [{kind}.main], or whatever it shall be called")),
         );
+        top.unread.kinds.insert(kind);
         return;
     }
     if table.entries.is_empty() {
@@ -290,18 +345,47 @@ fn read_kind(entry: Entry, top_keys: &[&str], language: &Language<'_>, top: &mut
             Finding::at(key_place, format!("[{kind}] declares nothing: each {kind} has a name"))
                 .help(format!("write [{kind}.main], or whatever it shall be called")),
         );
+        top.unread.kinds.insert(kind);
         return;
     }
-    for entry in table.entries {
+    for mut entry in table.entries {
         if entry.key.is_empty() || !entry.key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) {
             report.error(
                 Finding::at(entry.key_place, format!("`{}` cannot name a {kind}", entry.key))
                     .help("use letters, digits, `-` and `_`"),
             );
+            // Others name it in whatever way it was meant.
+            top.unread.kinds.insert(kind.clone());
             continue;
         }
-        top.blocks.push(read_block(&kind, entry, block, report));
+        let several = if let Item::List(items) = &mut entry.node.item { std::mem::take(items) } else { Vec::new() };
+        let is_list = !several.is_empty();
+        if let Some(first) = several.into_iter().next() {
+            let name = &entry.key;
+            report.error(
+                Finding::at(
+                    entry.key_place,
+                    format!("[[{kind}.{name}]] begins an item of a list, and a {kind} is a table"),
+                )
+                .help(format!("write [{kind}.{name}], each with a name of its own")),
+            );
+            entry.node = first;
+        }
+        let block = read_block(&kind, entry, block, report);
+        top.blocks.push(Block { broken: block.broken || is_list, ..block });
     }
+}
+
+/// Whether this is what `[[kind.name]]` declares.
+fn is_list_of_tables(node: &Node) -> bool {
+    matches!(&node.item, Item::List(items) if !items.is_empty() && items.iter().all(|item| item.table().is_some()))
+}
+
+/// A block of which the kind is misspelled, as what was probably meant: others may name it, and no more is told of it.
+fn misspelled(kind: &str, entry: Entry, block: &BlockKind<'_>) -> Block {
+    let read = read_block(kind, entry, block, &mut Report::default());
+    let bad = read.node.entries().iter().map(|entry| entry.key.clone()).collect();
+    Block { bad, broken: true, misspelled: true, ..read }
 }
 
 fn read_block(kind: &str, entry: Entry, block: &BlockKind<'_>, report: &mut Report) -> Block {
@@ -317,6 +401,7 @@ fn read_block(kind: &str, entry: Entry, block: &BlockKind<'_>, report: &mut Repo
         made_name: false,
         bad: BTreeSet::new(),
         broken: false,
+        misspelled: false,
     };
     let meta = block.meta();
     for key in &meta {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use miette::{LabeledSpan, NamedSource, SourceCode};
 
-use super::source::{Place, Sources};
+use super::source::{Origin, Place, Sources};
 pub use crate::words::nearest;
 
 /// One thing that is wrong, with its place and what to do about it.
@@ -95,17 +95,19 @@ pub struct Finding {
     places: Vec<(Place, Option<String>)>,
     /// Where its place is a document, the way into that.
     inside: Vec<String>,
+    /// What to do instead where the value comes from a variable, `{}` for its name.
+    help_for_variable: Option<String>,
 }
 
 impl Finding {
     /// What is wrong at a place.
     pub fn at(place: Place, message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None, places: vec![(place, None)], inside: Vec::new() }
+        Self { places: vec![(place, None)], ..Self::nowhere(message) }
     }
 
     /// What is wrong in no file.
     pub fn nowhere(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None, places: Vec::new(), inside: Vec::new() }
+        Self { message: message.into(), help: None, places: Vec::new(), inside: Vec::new(), help_for_variable: None }
     }
 
     /// With what to do.
@@ -117,6 +119,12 @@ impl Finding {
     /// With what to do, where that is known.
     pub fn maybe_help(mut self, help: Option<String>) -> Self {
         self.help = help.or(self.help);
+        self
+    }
+
+    /// With what to do where the value comes from a variable; `{}` stands for its name.
+    pub fn help_for_variable(mut self, help: Option<String>) -> Self {
+        self.help_for_variable = help;
         self
     }
 
@@ -173,6 +181,14 @@ impl Report {
         self.warnings.extend(other.warnings);
     }
 
+    /// Whether there is an error already about something at the place of this one.
+    pub fn is_told_within(&self, finding: &Finding) -> bool {
+        let first = |finding: &Finding| finding.places.first().map(|(place, _)| *place);
+        let Some(whole) = first(finding) else { return false };
+        let is_within = |place: Place| place.file == whole.file && whole.start <= place.start && place.end <= whole.end;
+        self.errors.iter().filter_map(first).any(is_within)
+    }
+
     /// How many errors there are.
     pub fn errors(&self) -> usize {
         self.errors.len()
@@ -190,12 +206,34 @@ fn tell(mut findings: Vec<Finding>, sources: &Sources) -> Vec<Diagnostic> {
             *place = sources.inside(*place, &finding.inside);
         }
     }
+    findings.iter_mut().for_each(|finding| tell_origin(finding, sources));
     findings.sort_by(|a, b| {
         (a.places.first().map(|(place, _)| place), &a.message)
             .cmp(&(b.places.first().map(|(place, _)| place), &b.message))
     });
     findings.dedup_by(|b, a| a.message == b.message && a.places.first() == b.places.first());
     findings.into_iter().map(|finding| diagnostic(finding, sources)).collect()
+}
+
+/// A value that comes from a variable is wrong where the variable has it from.
+fn tell_origin(finding: &mut Finding, sources: &Sources) {
+    let Some((place, label)) = finding.places.first_mut() else { return };
+    // What is wrong with the variable itself is told where it is declared.
+    if sources.variables.values().any(|origin| *origin == Origin::Default(*place)) {
+        return;
+    }
+    let Some((name, origin)) = sources.variable(*place) else { return };
+    if let (Some(help), Some(Origin::Given(_))) = (finding.help_for_variable.take(), origin) {
+        finding.help = Some(help.replace("{}", name));
+    }
+    match origin {
+        Some(Origin::Given(how)) if label.is_none() => *label = Some(format!("{how} gives it")),
+        Some(Origin::Default(default)) if label.is_none() => {
+            let default = *default;
+            finding.places.push((default, Some(format!("the value of `{name}`"))));
+        }
+        _ => {}
+    }
 }
 
 fn diagnostic(finding: Finding, sources: &Sources) -> Diagnostic {

@@ -7,10 +7,12 @@ use serde_json::Value;
 use super::blocks::Block;
 use super::diagnostic::{Finding, Report};
 use super::language::{Language, What};
-use super::node::{Item, Node};
+use super::node::{Item, Node, Part};
+use super::scopes::Scopes;
+use super::shape::{Shape, is_whole_reference};
 use super::source::Place;
 use crate::constructs::{Expansion, Input};
-use crate::graph::{Address, Attributes, Problem, Scope};
+use crate::graph::{Address, Attributes, Problem, Scope, template};
 
 /// A construct and what it expanded to.
 #[derive(Debug)]
@@ -19,6 +21,12 @@ pub struct Expanded {
     pub block: Block,
     /// `None` where something is wrong with it; told already.
     pub expansion: Option<Expansion>,
+    /// What is not known where it has to be. Where the reference itself is wrong, that is told instead.
+    pub unknown: Vec<Finding>,
+    /// What may follow from mistakes elsewhere: told where there are none.
+    pub follows: Vec<Finding>,
+    /// How many errors it was found to have itself.
+    pub errors: usize,
 }
 
 /// Splits constructs from resources and expands them. The resources of constructs come with places of what they were
@@ -44,8 +52,12 @@ pub fn expand(
             resources.push(block);
             continue;
         };
-        let mut expansion = None;
-        if let (false, Some(scope)) = (block.broken, scope) {
+        let (mut expansion, mut follows, before) = (None, Vec::new(), report.errors());
+        let mut unknown = Unknown::default();
+        if let Some(kind) = language.block(block.address.kind()) {
+            unknown.look(&block.node, Shape::new(&kind.schema), block.address.as_str());
+        }
+        if let (false, Some(scope), false) = (block.broken, scope, unknown.any) {
             let attributes = attributes_of(&block);
             let (address, declared) = (&block.address, &declared);
             let input = Input { address, attributes: &attributes, scope, declared, blocks: &siblings, tags };
@@ -56,14 +68,69 @@ pub fn expand(
                 }
                 Err(problems) => {
                     for problem in problems {
-                        report.error(finding(&block, &problem, &attributes));
+                        let finding = finding(&block, &problem, &attributes);
+                        match problem.maybe_follows {
+                            true => follows.push(finding),
+                            false => report.error(finding),
+                        }
                     }
                 }
             }
         }
-        constructs.insert(block.address.as_str().to_owned(), Expanded { block, expansion });
+        let errors = report.errors() - before;
+        constructs.insert(
+            block.address.as_str().to_owned(),
+            Expanded { block, expansion, unknown: unknown.findings, follows, errors },
+        );
     }
     (resources, constructs)
+}
+
+/// References where a construct has to know the value: numbers, switches, lists and tables decide what it expands to.
+#[derive(Default)]
+struct Unknown {
+    any: bool,
+    findings: Vec<Finding>,
+}
+
+impl Unknown {
+    fn look(&mut self, node: &Node, shape: Shape<'_>, what: &str) {
+        // Documents are filled in later, and lists of names may come as one reference.
+        let is_files = shape.extension("x-files").is_some();
+        if ["x-file", "x-reference"].iter().any(|extension| shape.extension(extension).is_some()) {
+            return;
+        }
+        match &node.item {
+            Item::Text(text) if is_whole_reference(node) && (is_files || !shape.takes_text()) => {
+                self.any = true;
+                // What is wrong with a variable or another stack was told where that was looked up.
+                if template::references(text).iter().any(Scopes::owns) {
+                    return;
+                }
+                let wanted = if is_files { "a list of files".to_owned() } else { shape.wanted() };
+                let message = format!("`{what}` is {text}, which is only known later, and must be {wanted}");
+                self.findings.push(
+                    Finding::at(node.place, message)
+                        .help("what there is follows from it: give the value itself, or a variable"),
+                );
+            }
+            _ if is_files => {}
+            Item::List(items) => {
+                let Some(shape) = shape.items() else { return };
+                for (index, item) in items.iter().enumerate() {
+                    self.look(item, shape, &format!("{what}[{index}]"));
+                }
+            }
+            Item::Table(table) => {
+                for entry in &table.entries {
+                    if let Some(shape) = shape.property(&entry.key) {
+                        self.look(&entry.node, shape, &format!("{what}.{}", entry.key));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// A problem that a check found, at its place.
@@ -86,26 +153,20 @@ fn attributes_of(block: &Block) -> Attributes {
 /// What constructs see of a block beside them: its attributes, and whether it exists already.
 fn sibling(block: &Block) -> Attributes {
     let mut attributes = attributes_of(block);
+    // What is wrong with a value is told where it stands, and not once more of what it is passed on to.
+    attributes.retain(|name, _| !block.bad.contains(name));
     attributes.extend(block.existing.iter().map(|id| ("existing".to_owned(), Value::from(id.as_str()))));
     attributes
 }
 
 fn made(block: &Block, expansion: &Expansion) -> Vec<Block> {
-    // What a construct passes on keeps the place where it was written.
-    let mut places: HashMap<&str, Place> = HashMap::new();
-    block.node.each_text(&mut |text, place| {
-        places.entry(text).or_insert(place);
-    });
-    block.node.each_key(&mut |key, place| {
-        places.entry(key).or_insert(place);
-    });
-    let place_of = |text: &str| places.get(text).copied();
+    let places = Places::of(&block.node);
     expansion
         .resources
         .iter()
         .map(|resource| {
             let attributes = Value::Object(resource.attributes.clone());
-            let mut node = Node::of(&attributes, block.header, &place_of);
+            let mut node = Node::of(&attributes, block.header, &|key, value| places.find(key, value));
             if let Item::Table(table) = &mut node.item {
                 table.entries.retain(|entry| resource.attributes.get(&entry.key).is_some_and(|v| !v.is_null()));
             }
@@ -120,7 +181,43 @@ fn made(block: &Block, expansion: &Expansion) -> Vec<Block> {
                 made_name: resource.made_name,
                 bad: BTreeSet::new(),
                 broken: false,
+                misspelled: false,
             }
         })
         .collect()
+}
+
+/// Where a construct's parts were written: what it passes on keeps that place.
+struct Places<'a> {
+    keys: HashMap<&'a str, Place>,
+    texts: HashMap<&'a str, Place>,
+    /// Numbers and switches mean nothing without their key.
+    under: HashMap<(&'a str, String), Place>,
+}
+
+impl<'a> Places<'a> {
+    fn of(node: &'a Node) -> Self {
+        let mut places = Self { keys: HashMap::new(), texts: HashMap::new(), under: HashMap::new() };
+        node.each_part(&mut |key, part| match part {
+            Part::Key(place) => drop(places.keys.entry(key).or_insert(place)),
+            Part::Value(value) => {
+                places.under.entry((key, value.value().to_string())).or_insert(value.place);
+                if let Some(text) = value.text() {
+                    places.texts.entry(text).or_insert(value.place);
+                }
+            }
+        });
+        places
+    }
+
+    fn find(&self, key: &str, value: &Value) -> Option<Place> {
+        match value {
+            Value::Null => self.keys.get(key).copied(),
+            Value::String(text) => {
+                let same = self.under.get(&(key, value.to_string())).or_else(|| self.texts.get(text.as_str()));
+                same.or_else(|| self.keys.get(text.as_str())).copied()
+            }
+            _ => self.under.get(&(key, value.to_string())).copied(),
+        }
+    }
 }

@@ -42,7 +42,7 @@ pub use head::{Head, MadeOut, environments, head, made_out};
 pub use language::{BlockKind, Language, What};
 
 use crate::aws::facts;
-use crate::graph::{Address, Attributes, Graph, GraphError, Resource, Scope, follow_users};
+use crate::graph::{Address, Attributes, Graph, GraphError, Resource, Scope, follow_users, template};
 use crate::kinds::Registry;
 use crate::secret::Secrets;
 use blocks::{Block, Top};
@@ -260,6 +260,7 @@ impl Reading {
         substitute::check_syntax(&tree, &self.sources, &mut self.report);
         self.fill_own(&mut tree, options, scopes);
         scopes.settle(&self.sources, &mut self.report);
+        self.sources.variables = scopes.origins();
         scopes.fill(&mut tree, &self.sources, &mut self.report);
         let Item::Table(root) = tree.item else { return Top::default() };
         blocks::read(root, tree.place, language, &mut self.report)
@@ -271,7 +272,7 @@ impl Reading {
             let Item::Table(table) = &mut tree.item else { return None };
             let node = &mut table.entry_mut(key)?.node;
             scopes.fill(node, &reading.sources, &mut reading.report);
-            node.text().map(str::to_owned)
+            node.text().filter(|text| template::references(text).is_empty()).map(str::to_owned)
         };
         let name = own(tree, "name", self, scopes);
         let region = own(tree, "region", self, scopes);
@@ -322,23 +323,32 @@ impl Reading {
             language,
             constructs: &constructs,
             resources: blocks.iter().map(|block| block.address.as_str().to_owned()).collect::<HashSet<_>>(),
-            meant: &top.meant,
+            unread: &top.unread,
             region: top.region.as_deref(),
             sources: &self.sources,
         };
         let report = &mut self.report;
+        let mut own_errors: BTreeMap<&str, usize> =
+            constructs.iter().map(|(address, expanded)| (address.as_str(), expanded.errors)).collect();
         // Names in the constructs themselves are told at their own place; nothing more is done with them.
-        for expanded in constructs.values() {
+        for (address, expanded) in &constructs {
             if let Some(kind) = language.block(expanded.block.address.kind()) {
                 let mut block = expanded.block.clone();
-                names.resolve(&mut block, Shape::new(&kind.schema), report);
-                names.references(&mut block.node, report);
-                names.dependencies(&block, report);
+                let mut own = Report::default();
+                names.resolve(&mut block, Shape::new(&kind.schema), &mut own);
+                names.references(&mut block.node, &mut own);
+                names.dependencies(&block, &mut own);
+                if own.errors() == 0 {
+                    expanded.unknown.iter().for_each(|finding| own.error(finding.clone()));
+                }
+                *own_errors.entry(address).or_default() += own.errors();
+                report.append(own);
             }
         }
         let finish =
             finish::Finish { scope: known.as_ref().unwrap_or(&scope(&name, "", env)).to_owned(), tags: &top.tags };
         let mut resources: Vec<Resource> = Vec::with_capacity(blocks.len());
+        let mut passed_on = Vec::new();
         for block in &mut blocks {
             let (Some(kind), Some(spec)) = (language.block(block.address.kind()), language.spec(block.address.kind()))
             else {
@@ -349,19 +359,34 @@ impl Reading {
             names.references(&mut block.node, &mut own);
             let depends_on = names.dependencies(block, &mut own);
             resources.push(finish.resource(block, depends_on, spec, &kind.schema, &mut own));
-            // What a construct passes on wrongly may be told already, where it was written.
             match block.address.construct() {
-                Some(_) => report.append_new(own),
+                Some(construct) => passed_on.push((construct.to_owned(), own)),
                 None => report.append(own),
             }
         }
-        moves::check(&top.moved, &names.resources, &constructs, report);
+        // What a construct passes on wrongly may be told already, where it was written.
+        for (construct, own) in passed_on {
+            let before = report.errors();
+            report.append_new(own);
+            if let Some(errors) = own_errors.get_mut(construct.as_str()) {
+                *errors += report.errors() - before;
+            }
+        }
+        top.tag_nodes.iter_mut().for_each(|node| names.references(node, report));
+        moves::check(&top.moved, &names, report);
         let mut outputs = BTreeMap::new();
         for mut entry in std::mem::take(&mut top.outputs) {
             names.references(&mut entry.node, report);
             outputs.insert(entry.key, entry.node.value());
         }
         cross::Cross { blocks: &blocks, resources: &resources }.check(language, report);
+        let told = report.errors();
+        for (address, expanded) in &constructs {
+            if own_errors.get(address.as_str()).is_some_and(|own| *own == told) {
+                let more: Vec<&Finding> = expanded.follows.iter().filter(|one| !report.is_told_within(one)).collect();
+                more.into_iter().for_each(|finding| report.error(finding.clone()));
+            }
+        }
         let digest = self.digest(options, &scopes);
         let graph = self.graph(&blocks, resources, outputs, language)?;
         Some(Stack {

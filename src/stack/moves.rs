@@ -1,11 +1,9 @@
 //! `moved`: addresses that changed, so that what stands there is not made anew.
 
-use std::collections::{BTreeMap, HashSet};
-
 use super::Moved;
 use super::diagnostic::{Finding, Report, did_you_mean};
-use super::expand::Expanded;
 use super::node::{Item, Node};
+use super::resolve::Names;
 use super::source::Place;
 use crate::graph::{Address, template};
 
@@ -43,13 +41,12 @@ pub fn read(node: &Node, report: &mut Report) -> Vec<Move> {
 }
 
 /// Reports moves that cannot be meant: between kinds, to what the stack does not have, twice from or to one address.
-pub fn check(
-    moves: &[Move],
-    resources: &HashSet<String>,
-    constructs: &BTreeMap<String, Expanded>,
-    report: &mut Report,
-) {
-    let has = |address: &Address| resources.contains(address.as_str()) || constructs.contains_key(address.as_str());
+pub fn check(moves: &[Move], names: &Names<'_, '_>, report: &mut Report) {
+    let Names { resources, constructs, .. } = names;
+    let has = |address: &Address| {
+        let address = address.as_str();
+        resources.contains(address) || constructs.contains_key(address) || names.is_missed(address)
+    };
     for (index, one) in moves.iter().enumerate() {
         let Moved { from, to } = &one.moved;
         if from == to {

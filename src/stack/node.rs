@@ -42,6 +42,15 @@ pub struct Entry {
     pub node: Node,
 }
 
+/// A part of a node.
+#[derive(Debug, Clone, Copy)]
+pub enum Part<'a> {
+    /// A key, where it stands.
+    Key(Place),
+    /// What is neither list nor table.
+    Value(&'a Node),
+}
+
 impl Table {
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.entry(key).map(|entry| &entry.node)
@@ -112,9 +121,13 @@ impl Node {
         }
     }
 
-    /// A value that stands as a whole at a place, or whose texts `place_of` finds again elsewhere.
-    pub fn of(value: &Value, place: Place, place_of: &dyn Fn(&str) -> Option<Place>) -> Self {
-        let mut here = place;
+    /// A value whose parts may stand elsewhere than at `place`: `found` says where, of the nearest key and the value. A key
+    /// stands where `found` says of it and null.
+    pub fn of(value: &Value, place: Place, found: &dyn Fn(&str, &Value) -> Option<Place>) -> Self {
+        Self::of_key("", value, place, found)
+    }
+
+    fn of_key(key: &str, value: &Value, place: Place, found: &dyn Fn(&str, &Value) -> Option<Place>) -> Self {
         let item = match value {
             Value::Null => Item::Null,
             Value::Bool(yes) => Item::Bool(*yes),
@@ -122,26 +135,25 @@ impl Node {
                 Some(number) => Item::Integer(number),
                 None => Item::Float(number.as_f64().unwrap_or_default()),
             },
-            Value::String(text) => {
-                here = place_of(text).unwrap_or(place);
-                Item::Text(text.clone())
-            }
-            Value::Array(items) => Item::List(items.iter().map(|item| Self::of(item, place, place_of)).collect()),
+            Value::String(text) => Item::Text(text.clone()),
+            Value::Array(items) => Item::List(items.iter().map(|item| Self::of_key(key, item, place, found)).collect()),
             Value::Object(map) => {
                 let entries = map.iter().map(|(key, item)| Entry {
                     key: key.clone(),
-                    key_place: place,
-                    node: Self::of(item, place, place_of),
+                    key_place: found(key, &Value::Null).unwrap_or(place),
+                    node: Self::of_key(key, item, place, found),
                 });
                 Item::Table(Table { entries: entries.collect() })
             }
         };
-        Self { item, place: here }
+        let is_single = !matches!(item, Item::Null | Item::List(_) | Item::Table(_));
+        let here = if is_single { found(key, value) } else { None };
+        Self { item, place: here.unwrap_or(place) }
     }
 
     /// A value that stands as a whole at a place.
     pub fn at(value: &Value, place: Place) -> Self {
-        Self::of(value, place, &|_| None)
+        Self::of(value, place, &|_, _| None)
     }
 
     /// The place of the deepest node there is on a path of keys and indices; of its key where `path` ends in one.
@@ -169,15 +181,19 @@ impl Node {
         }
     }
 
-    /// Calls `found` for every key in it.
-    pub fn each_key<'a>(&'a self, found: &mut impl FnMut(&'a str, Place)) {
+    /// Calls `found` for every key in it, and for every value that is neither list nor table with the nearest key.
+    pub fn each_part<'a>(&'a self, found: &mut impl FnMut(&'a str, Part<'a>)) {
+        self.each_part_of("", found);
+    }
+
+    fn each_part_of<'a>(&'a self, key: &'a str, found: &mut impl FnMut(&'a str, Part<'a>)) {
         match &self.item {
-            Item::List(items) => items.iter().for_each(|item| item.each_key(found)),
+            Item::List(items) => items.iter().for_each(|item| item.each_part_of(key, found)),
             Item::Table(table) => table.entries.iter().for_each(|entry| {
-                found(&entry.key, entry.key_place);
-                entry.node.each_key(found);
+                found(&entry.key, Part::Key(entry.key_place));
+                entry.node.each_part_of(&entry.key, found);
             }),
-            _ => {}
+            _ => found(key, Part::Value(self)),
         }
     }
 
@@ -218,9 +234,15 @@ pub fn parse(text: &str, file: usize, report: &mut Report) -> Option<Table> {
             more => format!("; {more} more lines were not understood, most likely because of this one"),
         };
         let message = format!("this is not TOML: {}", first.message().trim_end());
+        let at = start(first);
+        let line_start = text[..at].rfind('\n').map_or(0, |at| at + 1);
+        let advice = match text[line_start..].trim_start().starts_with('[') && first.message().contains("unquoted key")
+        {
+            true => "blocks are named [kind.name], with letters, digits, `-` and `_`",
+            false => "texts stand in quotes, lists in brackets: key = \"text\"",
+        };
         report.error(
-            Finding::at(Place::new(file, first.span().unwrap_or(0..0)), message)
-                .help(format!("texts stand in quotes, lists in brackets: key = \"text\"{more}")),
+            Finding::at(Place::new(file, first.span().unwrap_or(0..0)), message).help(format!("{advice}{more}")),
         );
         return None;
     }

@@ -1,11 +1,11 @@
 //! What names in a stack mean: bare names, zone letters, what constructs export, and whether every reference has its
 //! target.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::Value;
 
-use super::blocks::Block;
+use super::blocks::{Block, Unread};
 use super::diagnostic::{Finding, Report, did_you_mean, list, nearest};
 use super::expand::Expanded;
 use super::language::Language;
@@ -25,8 +25,8 @@ pub struct Names<'n, 'a> {
     pub constructs: &'n BTreeMap<String, Expanded>,
     /// Every resource there is.
     pub resources: HashSet<String>,
-    /// What misspelled blocks were meant to be; told already.
-    pub meant: &'n BTreeSet<String>,
+    /// Blocks that could not be read; told already.
+    pub unread: &'n Unread,
     /// The region, where it is one.
     pub region: Option<&'n str>,
     pub sources: &'n Sources,
@@ -119,7 +119,7 @@ impl Names<'_, '_> {
         if self.resources.contains(name) && Address::parse(name).is_ok_and(|address| address.kind() == kind) {
             return Meaning::Resource(name.to_owned());
         }
-        if self.meant.contains(&address) {
+        if self.unread.has(&address) {
             return Meaning::Broken(address);
         }
         let mut broken = None;
@@ -136,7 +136,9 @@ impl Names<'_, '_> {
                 None => broken = Some(construct.clone()),
             }
         }
-        match broken {
+        // A construct that could not be read may stand for it.
+        let unread = self.unread.kinds().find(|kind| self.language.spec(kind).is_none());
+        match broken.or_else(|| unread.map(|kind| format!("{kind}.{name}"))) {
             Some(construct) => Meaning::Broken(construct),
             None if looks_literal(kind, name) => Meaning::Literal,
             None => Meaning::Unknown,
@@ -147,6 +149,7 @@ impl Names<'_, '_> {
         let finding = Finding::at(place, format!("there is no {kind} named `{name}`"));
         let prefix = format!("{kind}.");
         let own = self.resources.iter().filter_map(|address| address.strip_prefix(&prefix));
+        let own = own.filter(|name| !name.contains('/'));
         let by_construct = self.constructs.values().filter_map(|expanded| {
             expanded.expansion.as_ref()?.stands_for.get(kind).map(|_| expanded.block.address.name())
         });
@@ -212,14 +215,13 @@ impl Names<'_, '_> {
     fn check_reference(&self, reference: &Reference, at: &dyn Fn() -> Place, report: &mut Report) {
         let target = &reference.target;
         // Constructs are asked for their exports before; what is wrong with them was told then.
-        if Scopes::owns(reference) || self.constructs.contains_key(target) || self.meant.contains(target) {
-            return;
-        }
-        let construct = target.split_once('/').and_then(|(construct, _)| self.constructs.get(construct));
-        if construct.is_some_and(|expanded| expanded.expansion.is_none()) {
+        if Scopes::owns(reference) || self.constructs.contains_key(target) {
             return;
         }
         if !self.resources.contains(target) {
+            if self.is_missed(target) {
+                return;
+            }
             let finding = self.no_target(reference, at());
             report.error(finding);
             return;
@@ -235,6 +237,20 @@ impl Names<'_, '_> {
                     .maybe_help(did_you_mean(&reference.attribute, all, "it has")),
             );
         }
+    }
+
+    /// Whether an address is missing because of a mistake that is told where it was made: a block that could not be read,
+    /// or a construct that was not expanded, to which it belongs, or which would have put it below what is shared.
+    pub fn is_missed(&self, address: &str) -> bool {
+        let is_broken = |expanded: &Expanded| expanded.expansion.is_none();
+        let by_construct = match address.split_once('/') {
+            Some((owner, _)) => match self.constructs.get(owner) {
+                Some(expanded) => is_broken(expanded),
+                None => self.constructs.values().any(is_broken),
+            },
+            None => false,
+        };
+        by_construct || self.unread.has(address)
     }
 
     fn no_target(&self, reference: &Reference, at: Place) -> Finding {
@@ -266,7 +282,7 @@ impl Names<'_, '_> {
             None => {
                 let prefix = format!("{kind}.");
                 let own = self.resources.iter().chain(self.constructs.keys());
-                let own = own.filter_map(|address| address.strip_prefix(&prefix));
+                let own = own.filter_map(|address| address.strip_prefix(&prefix)).filter(|name| !name.contains('/'));
                 let below = format!("/{target}");
                 let help = match self.resources.iter().filter(|address| address.ends_with(&below)).min() {
                     Some(below) => Some(format!("did you mean `${{{below}.{}}}`?", reference.attribute)),
@@ -292,7 +308,7 @@ impl Names<'_, '_> {
                         expanded.expansion.iter().flat_map(|e| &e.resources).map(|resource| resource.address.clone()),
                     ),
                     None if self.resources.contains(text) => out.push(address),
-                    None if self.meant.contains(text) => {}
+                    None if self.is_missed(text) => {}
                     None => {
                         let all = || self.resources.iter().chain(self.constructs.keys()).map(String::as_str);
                         let near = nearest_address(text, all()).map(|near| format!("did you mean `{near}`?"));

@@ -9,7 +9,7 @@ use super::Options;
 use super::diagnostic::{Finding, Report, did_you_mean, nearest};
 use super::files::Files;
 use super::node::{Entry, Item, Node, Table};
-use super::source::{Place, Sources};
+use super::source::{Origin, Place, Sources};
 use super::substitute::substitute;
 use crate::graph::{Attributes, Reference, template};
 use crate::secret::{Mark, Secrets};
@@ -31,6 +31,8 @@ struct Declared {
     default: Option<Node>,
     /// Whether its value is a secret, and the file that holds it, if it is in one.
     secret: Option<Option<(String, Place)>>,
+    /// Whether something about the declaration was reported, because of which it may lack its value.
+    broken: bool,
 }
 
 /// A variable's value.
@@ -184,6 +186,18 @@ impl<'a> Scopes<'a> {
             .collect()
     }
 
+    /// Where each variable has its value from: for what is wrong with a value where it is used.
+    pub fn origins(&self) -> BTreeMap<String, Origin> {
+        let given = |name: &String| {
+            let by_option = self.options.vars.contains_key(name).then(|| format!("--var {name}=…"));
+            by_option
+                .or_else(|| self.options.environment.contains_key(name).then(|| format!("COFFERDAM_VAR_{name}")))
+                .map(Origin::Given)
+        };
+        let of = |one: &Declared| given(&one.name).or_else(|| Some(Origin::Default(one.default.as_ref()?.place)));
+        self.declared.values().filter_map(|one| Some((one.name.clone(), of(one)?))).collect()
+    }
+
     /// What was read of other stacks.
     pub fn stacks(&self) -> impl Iterator<Item = (&String, &Attributes)> {
         self.stacks.iter().filter_map(|(name, outputs)| Some((name, outputs.as_ref().ok()?)))
@@ -295,8 +309,8 @@ impl<'a> Scopes<'a> {
         if declared.secret.is_some() {
             return Some(Mark { name, digest: None }.to_string().into());
         }
-        let (place, mut default) = (declared.place, declared.default.clone());
-        let kind = declared.kind.clone();
+        let (place, broken) = (declared.place, declared.broken);
+        let (kind, mut default) = (declared.kind.clone(), declared.default.clone());
         let given = self.options.vars.get(name).map(|text| (text, format!("--var {name}=…")));
         let given =
             given.or_else(|| self.options.environment.get(name).map(|text| (text, format!("COFFERDAM_VAR_{name}"))));
@@ -319,6 +333,9 @@ impl<'a> Scopes<'a> {
                     None
                 }
             };
+        }
+        if default.is_none() && broken {
+            return None;
         }
         let Some(node) = default.as_mut() else {
             report.error(Finding::at(place, format!("the variable `{name}` has no value")).help(format!(
@@ -438,7 +455,7 @@ fn declaration(entry: Entry, report: &mut Report) -> Declared {
         );
     }
     let Item::Table(mut table) = node.item else {
-        return Declared { name, place, kind: None, default: Some(node), secret: None };
+        return Declared { name, place, kind: None, default: Some(node), secret: None, broken: false };
     };
     if let Some(entry) = table.take("secret") {
         match entry.node.item {
@@ -470,8 +487,8 @@ fn declaration(entry: Entry, report: &mut Report) -> Declared {
                 .help("write it in quotes"),
         );
     }
-    unknown_keys(&name, &table, &["default", "description", "type", "secret"], report);
-    Declared { name, place, kind, default, secret: None }
+    let broken = unknown_keys(&name, &table, &["default", "description", "type", "secret"], report);
+    Declared { name, place, kind, default, secret: None, broken }
 }
 
 /// `name = { secret = true, description, file }`: its value is never in the stack.
@@ -499,11 +516,12 @@ fn secret(name: String, place: Place, mut table: Table, report: &mut Report) -> 
         }
         Some((path?, entry.node.place))
     });
-    unknown_keys(&name, &table, &["secret", "file", "description"], report);
-    Declared { name, place, kind: None, default: None, secret: Some(file) }
+    let broken = unknown_keys(&name, &table, &["secret", "file", "description"], report);
+    Declared { name, place, kind: None, default: None, secret: Some(file), broken }
 }
 
-fn unknown_keys(name: &str, table: &Table, known: &[&str], report: &mut Report) {
+/// Reports keys that declarations do not have; says whether there were any.
+fn unknown_keys(name: &str, table: &Table, known: &[&str], report: &mut Report) -> bool {
     for entry in &table.entries {
         let help = match nearest(&entry.key, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
@@ -513,4 +531,5 @@ fn unknown_keys(name: &str, table: &Table, known: &[&str], report: &mut Report) 
             Finding::at(entry.key_place, format!("the declaration of `{name}` has no key `{}`", entry.key)).help(help),
         );
     }
+    !table.entries.is_empty()
 }

@@ -10,7 +10,7 @@ use crate::secret::{Mark, Secrets};
 /// Reports every secret that stands where it would be written down or shown, and every attribute that takes a secret and
 /// holds something else.
 pub fn check(top: &Top, secrets: &Secrets, language: &Language<'_>, report: &mut Report) {
-    for block in &top.blocks {
+    for block in top.blocks.iter().filter(|block| !block.misspelled) {
         let takes = language.spec(block.address.kind()).map_or(&[][..], |spec| spec.secrets);
         for entry in block.node.entries() {
             let whole = entry.node.text().and_then(Mark::parse).is_some_and(|mark| is_declared(secrets, mark));

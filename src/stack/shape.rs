@@ -135,6 +135,17 @@ impl<'a> Shape<'a> {
         })
     }
 
+    /// What may stand here, in words.
+    pub fn wanted(self) -> String {
+        let all = self.alternatives();
+        let allowed: Vec<String> =
+            all.iter().filter_map(|one| one.allowed()).flatten().map(|value| value.to_string()).collect();
+        match allowed.is_empty() {
+            true => words_of(&all).join(" or "),
+            false => format!("one of {}", list(allowed.iter().map(String::as_str))),
+        }
+    }
+
     /// The simplest value of this shape: stands in where a value is not known yet.
     pub fn simplest(self) -> Value {
         let all = self.alternatives();
@@ -209,7 +220,7 @@ impl<'a> Shape<'a> {
             || match &node.item {
                 Item::Text(_) => one_of(&["string"]),
                 Item::Integer(_) => one_of(&["integer", "number"]),
-                Item::Float(number) => one_of(&["number"]) || (number.fract() == 0.0 && one_of(&["integer"])),
+                Item::Float(_) => one_of(&["number"]),
                 Item::Bool(_) => one_of(&["boolean"]),
                 Item::Date(_) | Item::Null => false,
                 Item::List(_) => one_of(&["array"]),
@@ -324,24 +335,15 @@ impl<'a> Shape<'a> {
     }
 
     fn wrong_type(self, all: &[Self], node: &Node, what: &str, report: &mut Report) {
-        let mut wanted: Vec<&str> = Vec::new();
-        for name in all.iter().flat_map(|one| one.types()) {
-            let words = match name {
-                "string" => "a text",
-                "integer" => "an integer",
-                "number" => "a number",
-                "boolean" => "true or false",
-                "array" => "a list",
-                "object" => "a table",
-                other => other,
-            };
-            if !wanted.contains(&words) {
-                wanted.push(words);
-            }
-        }
+        let wanted = words_of(all);
         let takes = |words: &str| wanted.contains(&words);
+        let mut of_variable = None;
         let help = match &node.item {
             Item::Text(text) => {
+                let declared = [("an integer", "integer"), ("a number", "number"), ("true or false", "bool")];
+                let declared = declared.into_iter().find(|(words, _)| takes(words));
+                of_variable =
+                    declared.map(|(_, name)| format!("say what it is: {{}} = {{ type = \"{name}\" }} in [vars]"));
                 let bare = (takes("an integer") && text.parse::<i64>().is_ok())
                     || (takes("a number") && text.parse::<f64>().is_ok())
                     || (takes("true or false") && text.parse::<bool>().is_ok());
@@ -351,6 +353,9 @@ impl<'a> Shape<'a> {
                     false => None,
                 }
             }
+            Item::Float(number) if number.fract() == 0.0 && takes("an integer") => {
+                Some(format!("write it without a point: {number:.0}"))
+            }
             Item::Integer(_) | Item::Float(_) | Item::Bool(_) | Item::Date(_) if takes("a text") => {
                 let text = node.value();
                 Some(format!(
@@ -358,7 +363,7 @@ impl<'a> Shape<'a> {
                     text.as_str().map_or_else(|| text.to_string(), str::to_owned)
                 ))
             }
-            Item::List(items) if items.len() == 1 && !takes("a list") => {
+            Item::List(items) if items.len() == 1 && !takes("a list") && !takes("a table") => {
                 Some("write the one value without brackets".to_owned())
             }
             _ => None,
@@ -366,9 +371,29 @@ impl<'a> Shape<'a> {
         let about = self.description().map(|text| format!("{}: {}", last_step(what), first_sentence(text)));
         report.error(
             Finding::at(node.place, format!("`{what}` is {}, and must be {}", node.is_a(), wanted.join(" or ")))
-                .maybe_help(help.or(about).or_else(|| Some(format!("give it {}", wanted.join(" or "))))),
+                .maybe_help(help.or(about).or_else(|| Some(format!("give it {}", wanted.join(" or ")))))
+                .help_for_variable(of_variable),
         );
     }
+}
+
+/// What these alternatives take, in words.
+fn words_of(all: &[Shape<'_>]) -> Vec<&'static str> {
+    let mut wanted: Vec<&str> = Vec::new();
+    for name in all.iter().flat_map(|one| one.types()) {
+        let words = match name {
+            "string" => "a text",
+            "integer" => "an integer",
+            "number" => "a number",
+            "boolean" => "true or false",
+            "array" => "a list",
+            _ => "a table",
+        };
+        if !wanted.contains(&words) {
+            wanted.push(words);
+        }
+    }
+    wanted
 }
 
 fn unknown_key(entry: &Entry, what: &str, free: Vec<&str>) -> Finding {

@@ -1,5 +1,6 @@
 //! The texts that a stack is made of, and places in them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::locate::locate;
@@ -36,6 +37,17 @@ pub struct Sources {
     all: Vec<Source>,
     /// Documents that were written as tables and are texts by now.
     documents: Vec<Node>,
+    /// Where each variable has its value from.
+    pub variables: BTreeMap<String, Origin>,
+}
+
+/// Where a variable has its value from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The stack, here.
+    Default(Place),
+    /// From outside, in this way.
+    Given(String),
 }
 
 impl Sources {
@@ -90,13 +102,27 @@ impl Sources {
         self.slice(place).trim_start_matches(['"', '\'']).starts_with(piece)
     }
 
+    /// The variable that stands at a place, whole, and where it has its value from.
+    pub fn variable(&self, place: Place) -> Option<(&str, Option<&Origin>)> {
+        let inner = self.slice(place).trim_matches(['"', '\'']).strip_prefix("${vars.")?.strip_suffix('}')?;
+        let is_quoted = self.slice(place).starts_with(['"', '\'']);
+        let name = inner.split('.').next().unwrap_or(inner);
+        (is_quoted && !inner.contains(['$', '}'])).then(|| (name, self.variables.get(name)))
+    }
+
     /// Where a piece of text stands inside a place: the place itself where it is not found (it was written with
     /// escapes, or came from elsewhere).
     pub fn within(&self, place: Place, piece: &str) -> Place {
-        match self.slice(place).find(piece) {
-            Some(at) => Place::new(place.file, place.start + at..place.start + at + piece.len()),
-            None => place,
-        }
+        let found = |place: Place| {
+            let at = self.slice(place).find(piece)?;
+            Some(Place::new(place.file, place.start + at..place.start + at + piece.len()))
+        };
+        // What comes from a variable stands where that has its value.
+        let of_variable = || match self.variable(place) {
+            Some((_, Some(Origin::Default(default)))) => found(*default),
+            _ => None,
+        };
+        found(place).or_else(of_variable).unwrap_or(place)
     }
 
     /// The place cut to its first line, so that an excerpt stays short, and moved onto whole characters.

@@ -123,10 +123,10 @@ impl StateError {
             }
             Self::Newer { .. } => "use the version of cofferdam that wrote it, or a newer one".into(),
             Self::Locked { .. } => "run the same command again when it is done, or let it wait with --lock-wait 10m; \
-                                    where you know that the holder is gone, `cofferdam lock break` takes its lock away"
+                                    where you know that the holder is gone, `cofferdam lock break STACK` takes its lock away"
                 .into(),
             Self::LockLost { .. } => {
-                "`cofferdam lock show` says who has it; when that run is done, run the same command \
+                "`cofferdam lock show STACK` says who has it; when that run is done, run the same command \
                                       again: it continues"
                     .into()
             }

@@ -248,7 +248,7 @@ fn read(objects: &dyn Objects, key: &str) -> Result<Option<(Paper, Tag)>, StateE
             doing: "read",
             name: objects.name(key),
             why: "it is no lease".into(),
-            help: "`cofferdam lock break` puts a free one there".into(),
+            help: "`cofferdam lock break STACK` puts a free one there".into(),
         }),
     }
 }

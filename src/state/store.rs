@@ -434,6 +434,11 @@ impl Writer {
         self.is_changed = true;
     }
 
+    /// Lets the run stand in the history although nothing of the state becomes different.
+    pub fn remember(&mut self) {
+        self.is_changed = true;
+    }
+
     /// Takes a record into the state; it is safe after the next [`Writer::sync`].
     pub fn note(&mut self, record: Record) {
         if let Err(error) = encode(self.writing.place.as_ref(), &record, &mut self.pending) {

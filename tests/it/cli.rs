@@ -128,6 +128,32 @@ fn help_of_each_verb() {
     }
 }
 
+/// What the helps give as examples and needs no cloud works as it is printed.
+#[test]
+fn examples_work() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for name in ["stacks", "policies"] {
+        fs::create_dir(folder.path().join(name)).expect("a folder");
+        for entry in fs::read_dir(root.join(name)).expect("it is there") {
+            let path = entry.expect("readable").path();
+            fs::copy(&path, folder.path().join(name).join(path.file_name().expect("a name"))).expect("copied");
+        }
+    }
+    for verb in ["validate", "rehearse", "graph", "schema"] {
+        let help = run(folder.path(), &[verb, "--help"]);
+        for example in help.lines().filter_map(|line| line.strip_prefix(&format!("  cofferdam {verb} "))) {
+            let example = example.split("  ").next().and_then(|own| own.split(" | ").next()).unwrap_or_default();
+            if example.contains("--plan") {
+                continue;
+            }
+            let words: Vec<&str> = std::iter::once(verb).chain(example.split_whitespace()).collect();
+            let told = run(folder.path(), &words);
+            assert!(told.ends_with("exit code 0\n"), "{told}");
+        }
+    }
+}
+
 #[test]
 fn a_rehearsal() {
     let folder = tempfile::tempdir().expect("a folder");

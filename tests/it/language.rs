@@ -2,6 +2,7 @@
 
 mod broken;
 mod good;
+mod once;
 
 use std::collections::BTreeMap;
 use std::io;

@@ -223,6 +223,14 @@ async fn the_stack_of_the_first_minutes_is_applied_edited_and_destroyed() {
     assert_eq!(instance_types(&aws).await, ["t3.small"]);
     assert_eq!(steady(&aws, "ecs-poc-main", "ecs-poc-web").await, 2, "two tasks run, behind the load balancer");
 
+    // The emulator runs no containers, and says so instead of waiting for the end of one.
+    let output = project.run(&["run", "ecs-poc", "web", "--", "./migrate"]);
+    let err = text(&output.stderr);
+    assert!(output.status.code() == Some(1) && err.contains("the local cloud runs no containers"), "{err}");
+    let output = project.run(&["logs", "ecs-poc", "web"]);
+    let err = text(&output.stderr);
+    assert!(output.status.success() && err.contains("nothing was written in the last 10m"), "{err}");
+
     // A larger instance, one more tag, a third zone, more memory, and one more thing the service may do.
     let stack = "stacks/ecs-poc.toml";
     project.edit(stack, "instance_type = \"t3.small\"", "instance_type = \"t3.medium\"");

@@ -43,12 +43,17 @@ fn succeeds_in(project: &Project, folder: &str, arguments: &[&str]) -> String {
 
 /// What `validate` says of a stack.
 fn validated(stack: &str) -> String {
+    validated_with(stack, &[])
+}
+
+/// The same, with options.
+fn validated_with(stack: &str, options: &[&str]) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let text_of = format!("name = \"demo\"\nregion = \"eu-west-2\"\n\n{stack}");
     fs::write(folder.path().join("demo.toml"), text_of).expect("it is written");
     let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
     command.current_dir(folder.path()).env_clear().env("HOME", folder.path());
-    let output = command.args(["validate", "demo.toml"]).output().expect("the binary runs");
+    let output = command.args(["validate", "demo.toml"]).args(options).output().expect("the binary runs");
     text(&output.stdout) + &text(&output.stderr)
 }
 
@@ -265,6 +270,72 @@ fn one_mistake_is_told_once() {
     );
 }
 
+const SERVICE: &str = "[network.main]\ncidr = \"10.0.0.0/16\"\nsubnets = { private = [\"a\"] }\n\n[cluster.main]\n\n\
+                       [capacity.main]\ncluster = \"main\"\ninstance_type = \"t3.small\"\n\
+                       size = { min = 1, max = 2 }\n\n[service.web]\ncluster = \"main\"\ncapacity = \"main\"\n\
+                       image = \"nginx:1.29\"\nmemory = 128\nlogs = { retention_days = 30 }\n\n";
+
+#[test]
+fn what_a_broken_block_would_have_made_is_not_missed() {
+    let broken = |from: &str, to: &str| {
+        assert!(SERVICE.contains(from), "{from}");
+        validated(&SERVICE.replacen(from, to, 1))
+    };
+    for (number, (from, to)) in [
+        ("\"t3.small\"", "\"t3.smal\""),
+        ("min = 1", "min = \"one\""),
+        ("[cluster.main]", "[[cluster.main]]"),
+        ("[cluster.main]", "[[cluster]]"),
+        ("[cluster.main]", "[clutser.main]"),
+        ("[network.main]", "[netwrok.main]"),
+        ("[cluster.main]", "[cluster.Main!]"),
+        ("[cluster.main]", "[cluster.\"Main!\"]"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let number = u32::try_from(number + 1).expect("few");
+        keep("what_a_broken_block_would_have_made_is_not_missed", number, &broken(from, to));
+    }
+}
+
+#[test]
+fn wrong_values_are_underlined_where_they_stand() {
+    let told = |number: u32, text: &str| keep("wrong_values_are_underlined_where_they_stand", number, &validated(text));
+    told(1, "[log_group.web]\nretention_days = 31\n");
+    told(2, &SERVICE.replace("retention_days = 30", "retention_days = 31"));
+    told(3, &SERVICE.replace("\"t3.small\"", "\"t9.smal\""));
+    let variable = "[vars]\ntype = \"t9.smal\"\n\n";
+    told(4, &format!("{variable}{}", SERVICE.replace("\"t3.small\"", "\"${vars.type}\"")));
+    told(5, &SERVICE.replace("memory = 128", "secrets = [\"parameter.password\"]"));
+    told(6, &SERVICE.replace("memory = 128", "memory = \"${cluster.main.arn}\""));
+    told(7, &SERVICE.replace("memory = 128", "command = \"${cluster.main.arn}\""));
+    told(8, &SERVICE.replace("memory = 128", "memory = 128.0"));
+    told(9, &SERVICE.replace("retention_days = 30", "retention_days = \"${cluster.main.arn}\""));
+    told(10, &SERVICE.replace("cidr = \"10.0.0.0/16\"", "cidr = \"10.0.0.0/16\"\nflow_logs = { retention_days = 2 }"));
+}
+
+#[test]
+fn variables_of_another_type() {
+    let told = |number: u32, text: &str, vars: &[&str]| {
+        let given = vars.iter().flat_map(|one| ["--var", one]);
+        keep("variables_of_another_type", number, &validated_with(text, &given.collect::<Vec<_>>()));
+    };
+    let days = |declared: &str| {
+        let used = SERVICE.replace("retention_days = 30", "retention_days = \"${vars.days}\"");
+        format!("[vars]\ndays = {declared}\n\n{used}")
+    };
+    told(1, &days("30"), &["days=abc"]);
+    told(2, &days("{ description = \"how long\" }"), &["days=abc"]);
+    told(3, &days("{ description = \"how long\" }"), &["days=7"]);
+    told(4, &days("\"7\""), &[]);
+    told(5, &days("{ type = \"integer\" }"), &[]);
+    told(6, &days("31"), &[]);
+    let logs = SERVICE.replace("logs = { retention_days = 30 }", "logs = \"${vars.logs}\"");
+    told(7, &format!("[vars]\nlogs = \"maybe\"\n\n{logs}"), &[]);
+    told(8, &format!("[vars]\nlogs = {{ retention = 7 }}\n\n{logs}"), &[]);
+}
+
 #[test]
 fn what_was_probably_meant() {
     let network = "[network.main]\ncidr = \"10.0.0.0/16\"\nsubnets = { private = [\"a\"] }\n\n";
@@ -293,6 +364,36 @@ fn what_was_probably_meant() {
     keep("what_was_probably_meant", 7, &told("./stacks/ecs-pco.toml"));
     keep("what_was_probably_meant", 8, &told("/tmp/xyz.toml"));
     keep("what_was_probably_meant", 9, &told("ecs"));
+}
+
+#[test]
+fn a_plan_that_is_saved_says_how_to_go_on() {
+    let project =
+        Project::new(Emulator::Moto, "[vars]\nteam = \"a\"\n\n[log_group.web]\ntags = { Team = \"${vars.team}\" }\n");
+    let saved = project.succeeds(&["plan", "--out", "my plan.bin", "--var", "team=it's b"]);
+    let saved = saved.replace(&project.name, "demo");
+    keep("a_plan_that_is_saved_says_how_to_go_on", 1, &saved);
+    let plan = project.command().args(["show", "my plan.bin"]).output().expect("the binary runs");
+    let shown = text(&plan.stdout).replace(&project.name, "demo");
+    assert!(plan.status.success() && saved.contains(&shown) && shown.contains("+ log_group.web"), "{shown}");
+    // What it says works as it is printed.
+    let line =
+        saved.lines().last().expect("a command").trim().replacen("cofferdam", env!("CARGO_BIN_EXE_cofferdam"), 1);
+    let mut command = project.command();
+    let path = std::env::var("PATH").unwrap_or_default();
+    let names: Vec<(String, String)> = command
+        .get_envs()
+        .filter_map(|(name, value)| Some((name.to_str()?.to_owned(), value?.to_str()?.to_owned())))
+        .collect();
+    command = Command::new("sh");
+    command.env_clear().envs(names).env("PATH", path).current_dir(project.path(".")).args(["-c", &line]);
+    let applied = command.output().expect("sh runs");
+    assert!(applied.status.success(), "{line}: {}", text(&applied.stderr));
+    // Hints name the stack as it was typed.
+    project.write(&LOGS.replace("log_group.web", "log_group.other"));
+    keep("a_plan_that_is_saved_says_how_to_go_on", 2, &fails(&project, &["plan", "--target", "frobnicate"]));
+    project.write(LOGS);
+    project.succeeds(&["destroy", "--yes"]);
 }
 
 /// What bash offers for a word.

@@ -332,6 +332,27 @@ rows! {
         ..Row::default()
     };
 
+    what_an_interrupted_run_was_doing_is_nobody_elses: Row {
+        desired: json!({
+            "node.made": { "size": 2, "tags": { "Team": "a" } },
+            "node.sent": { "size": 2, "inputs": ["x"] },
+            "node.done": { "size": 2 },
+            "node.both": { "size": 2, "inputs": ["x"] },
+        }),
+        state: json!({
+            "node.made": { "attributes": { "size": 2, "tags": { "Team": "a" } }, "complete": false },
+            "node.sent": { "attributes": { "size": 2, "inputs": ["x"] }, "changing": { "size": 1 } },
+            "node.done": { "attributes": { "size": 2 }, "changing": { "size": 1 } },
+            "node.both": { "attributes": { "size": 2, "inputs": ["x"] }, "changing": { "size": 1 } },
+        }),
+        observed: json!({
+            "node.made": { "size": 0, "tags": {} },
+            "node.sent": { "size": 1 },
+            "node.both": { "size": 1, "inputs": ["y"] },
+        }),
+        ..Row::default()
+    };
+
     what_is_protected_is_neither_deleted_nor_replaced: Row {
         desired: json!({ "node.kept": { "fixed": "new", "protect": true } }),
         state: json!({

@@ -8,7 +8,7 @@ use similar::{ChangeTag, TextDiff};
 
 use super::{style, value};
 use crate::cloud::ADDRESS_TAG;
-use crate::graph::template::is_unknown;
+use crate::graph::template::{self, is_unknown};
 use crate::plan::{After, Change, Verb};
 use crate::secret::Mark;
 
@@ -87,7 +87,9 @@ fn parts(change: &Change) -> Vec<Change> {
             After::Unknown { unknown_until, .. } if is_unknown(&value) => {
                 After::Unknown { unknown_until: unknown_until.clone(), template: value }
             }
-            _ => After::Known { value },
+            // Of a template, what is known is written as one still.
+            After::Unknown { .. } => After::Known { value: template::literal(&value).unwrap_or(value) },
+            After::Known { .. } => After::Known { value },
         };
         let before = before.get(name).cloned().unwrap_or_default();
         parts(&Change { path: format!("{}.{name}", change.path), before, after, ..change.clone() })
@@ -180,7 +182,10 @@ pub fn value_by_line(value: &Value) -> String {
 pub fn by_line(after: &After) -> String {
     match (literal(after), value::items(after)) {
         (Value::Null, _) => String::new(),
-        (Value::String(text), _) if Mark::parse(text).is_none() => text.clone(),
+        (Value::String(text), _) if Mark::parse(text).is_none() => match after {
+            After::Known { .. } => text.clone(),
+            After::Unknown { .. } => value::marked(text),
+        },
         (_, Some(items)) => items.iter().map(|item| format!("{item}\n")).collect(),
         (_, None) => value::after(after),
     }
@@ -312,6 +317,26 @@ mod tests {
           tags  { Name = "web", Team = "platform" }
           vpc   ‹vpc.main.id›
         "#);
+    }
+
+    #[test]
+    fn what_is_not_known_yet_is_named_in_long_values_too() {
+        let unknown = |path: &str, before: Value, template: Value| Change {
+            after: After::Unknown { unknown_until: "vpc.main.id".into(), template },
+            ..change(path, before, Value::Null)
+        };
+        let script = "#!/bin/sh\njoin ${cluster.main.name}\necho $${HOME}\n";
+        let containers =
+            |image: &str, boot: &str| json!({ "app": { "image": image, "boot": boot, "free": "$${X}\n1" } });
+        let all = [
+            unknown("user_data", json!("#!/bin/sh\njoin other\necho ${HOME}\n"), json!(script)),
+            unknown(
+                "containers",
+                json!({ "app": { "image": "nginx:1", "boot": "one\ntwo\n", "free": "${X}\n2" } }),
+                containers("${repository.app.url}:v1", "one\n${vpc.main.id}\n"),
+            ),
+        ];
+        insta::assert_snapshot!(format!("{}\n{}", shown(&all, Verb::Update), shown(&all, Verb::Create)), @"");
     }
 
     #[test]

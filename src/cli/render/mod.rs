@@ -12,6 +12,7 @@ mod value;
 
 use std::fmt::Write as _;
 
+use super::options::in_hints;
 use crate::apply::{Report, StepName};
 use crate::graph::Address;
 use crate::stack::Diagnostics;
@@ -59,7 +60,7 @@ pub fn report(report: &Report) -> String {
         for (index, line) in error.to_string().lines().enumerate() {
             let _ = writeln!(text, "{}{line}", if index == 0 { "  " } else { "    " });
         }
-        let _ = writeln!(text, "  {}: {}", style::hint("help"), error.remedy());
+        let _ = writeln!(text, "  {}: {}", style::hint("help"), in_hints(&error.remedy()));
     }
     if !report.skipped.is_empty() {
         let _ = writeln!(text, "\nNot begun, because of that: {}", addresses(&report.skipped));

@@ -77,17 +77,18 @@ fn field(key: &str, value: &Value, is_template: bool) -> String {
 }
 
 fn template_text(text: &str) -> String {
-    let parts = template::parts(text);
-    if let [template::Part::Reference(inner, _)] = parts.as_slice() {
-        return format!("‹{inner}›");
+    match template::parts(text).as_slice() {
+        [template::Part::Reference(..)] => marked(text),
+        _ => Value::String(marked(text)).to_string(),
     }
-    let marked: String = parts
-        .iter()
-        .map(|part| match part {
-            template::Part::Text(text) => (*text).to_owned(),
-            template::Part::Reference(inner, _) => format!("‹{inner}›"),
-            template::Part::Unclosed(_) => "${".to_owned(),
-        })
-        .collect();
-    Value::String(marked).to_string()
+}
+
+/// A template with its references in ‹ ›.
+pub fn marked(text: &str) -> String {
+    let parts = template::parts(text).into_iter().map(|part| match part {
+        template::Part::Text(text) => text.to_owned(),
+        template::Part::Reference(inner, _) => format!("‹{inner}›"),
+        template::Part::Unclosed(at) => text[at..].to_owned(),
+    });
+    parts.collect()
 }

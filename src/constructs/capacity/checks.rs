@@ -243,7 +243,7 @@ fn check_shares(capacity: &Capacity, input: &Input<'_>, problems: &mut Vec<Probl
         let message =
             format!("the cluster `{}` is not made by this stack, and keeps its default strategy", capacity.cluster);
         let help = format!("remove `{name}`, and name the capacity provider in the services that use it");
-        problems.push(Problem::at(name, message).help(help));
+        problems.push(Problem::at(name, message).help(help).maybe_follows());
     }
 }
 

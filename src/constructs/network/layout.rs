@@ -102,8 +102,11 @@ impl Layout {
             nothing_to_create(network, &mut problems);
         } else {
             layout.check_ranges(ranges.as_deref(), &mut problems);
-            layout.choose_nat(network, scope, &mut problems);
-            layout.choose_endpoints(network, scope, &mut problems);
+            // Subnets that are not there because something is wrong with them are not missed as well.
+            if problems.is_empty() {
+                layout.choose_nat(network, scope, &mut problems);
+                layout.choose_endpoints(network, scope, &mut problems);
+            }
         }
         check_dns(network, &layout, scope, &mut problems);
         if problems.is_empty() { Ok(layout) } else { Err(problems) }
@@ -208,9 +211,13 @@ impl Layout {
                         .help("give the VPC of the subnet too: existing = \"vpc-0a1b2c3d\""))
                 }
                 (Some(cidr), false) => Ok(Place::Range(cidr.clone())),
-                (None, false) => chosen(range, slot.unwrap_or_default(), zone)
-                    .map(|net| Place::Range(net.to_string()))
-                    .map_err(|(message, help)| Problem::at(&path, message).help(help)),
+                (None, false) => match range {
+                    Some(range) => chosen(range, slot.unwrap_or_default(), zone)
+                        .map(|net| Place::Range(net.to_string()))
+                        .map_err(|(message, help)| Problem::at(&path, message).help(help)),
+                    // What is wrong with the VPC's ranges is told of these.
+                    None => continue,
+                },
             };
             match place {
                 Ok(place) => self.subnets.push(Subnet {
@@ -408,6 +415,11 @@ fn vpc_ranges(network: &Network, problems: &mut Vec<Problem>) -> Option<Vec<Ipv4
     for (path, text) in all {
         if is_unknown(text) {
             ranges = None;
+            if network.subnets.values().any(Tier::is_chosen) {
+                let message = format!("the ranges of subnets are chosen from it, and {text} is only known later");
+                let help = "write the range itself, or those of all subnets: { a = \"10.0.0.0/24\" }";
+                problems.push(Problem::at(path, message).help(help).maybe_follows());
+            }
             continue;
         }
         match parse_cidr(text) {
@@ -427,11 +439,8 @@ fn vpc_ranges(network: &Network, problems: &mut Vec<Problem>) -> Option<Vec<Ipv4
 }
 
 /// The range of a zone in a tier of the fixed layout.
-fn chosen(vpc: Option<&Ipv4Net>, slot: u8, zone: &str) -> Result<Ipv4Net, (String, &'static str)> {
+fn chosen(vpc: &Ipv4Net, slot: u8, zone: &str) -> Result<Ipv4Net, (String, &'static str)> {
     let written_out = "write the range out: { a = \"10.0.0.0/24\" }";
-    let Some(vpc) = vpc else {
-        return Err(("a range can only be chosen from a range of the VPC that is known".to_owned(), written_out));
-    };
     let Some(index) = zone_index(zone) else {
         return Err((format!("no range can be chosen for the zone `{zone}`: only `a` to `h` have one"), written_out));
     };

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::constructs::below::list_or_reference;
+use crate::constructs::below::{list_or_reference, set_or_reference};
 use crate::graph::Attributes;
 use crate::kinds::document::PolicyDocument;
 use crate::kinds::ecs_service::Deployment;
@@ -122,7 +122,7 @@ pub struct Service {
     /// Who may reach the port besides the load balancer: services and security groups of the stack, ids, address
     /// ranges.
     #[schemars(extend("x-reference" = "security_group.id"))]
-    #[serde(default)]
+    #[serde(default, deserialize_with = "set_or_reference")]
     pub from: BTreeSet<String>,
     /// Where tasks may go, as rules of `security_group`. Without it: everywhere.
     pub egress: Option<Vec<Attributes>>,

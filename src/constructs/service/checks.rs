@@ -123,7 +123,7 @@ impl Chosen {
         {
             let message = "nothing says who the load balancer is, so nothing could reach the tasks from it";
             let help = "give the load balancer `security_groups` of its own, or name its group here in `from`";
-            problems.push(Problem::at("expose", message).help(help));
+            problems.push(Problem::at("expose", message).help(help).maybe_follows());
         }
         let discovery = discovery(service, input, &mut problems);
         let providers = (ground != Ground::Fargate).then(|| list_of(input, &cluster)).flatten();
@@ -356,7 +356,7 @@ fn discovery(service: &Service, input: &Input<'_>, problems: &mut Vec<Problem>) 
         (None, []) => {
             let message = "a name stands in a namespace, and the stack has none";
             let help = "declare [namespace.main] with a name and the VPC";
-            problems.push(Problem::at("discover", message).help(help));
+            problems.push(Problem::at("discover", message).help(help).maybe_follows());
             return None;
         }
         (None, several) => {

@@ -64,7 +64,7 @@ impl Exposure {
                 if balancer.network {
                     let message = "a network load balancer has no rules";
                     let help = "write load_balancer = \"…\", so that the service has a port of its own there";
-                    problems.push(Problem::at("expose", message).help(help));
+                    problems.push(Problem::at("expose", message).help(help).maybe_follows());
                 }
                 for (field, given) in [("port", expose.port.is_some()), ("certificate", expose.certificate.is_some())] {
                     if given {
@@ -95,7 +95,7 @@ impl Exposure {
         let scaled = service.scale.as_ref().is_some_and(|scale| scale.requests.is_some());
         if scaled && (balancer.network || balancer.suffix.is_none()) {
             let message = "requests are counted by application load balancers of the stack";
-            problems.push(Problem::at("scale.requests", message).help("scale by `cpu`"));
+            problems.push(Problem::at("scale.requests", message).help("scale by `cpu`").maybe_follows());
         }
         if service.deployment.as_ref().is_some_and(|deployment| deployment.strategy == Strategy::BlueGreen) {
             if listener.is_none() {
@@ -187,7 +187,7 @@ fn only_listener(input: &Input<'_>, problems: &mut Vec<Problem>) -> Option<Addre
         [] => {
             let message = "there is no listener whose requests it could get";
             let help = "declare [listener.https] on a load balancer, or give `load_balancer`";
-            problems.push(Problem::at("expose", message).help(help));
+            problems.push(Problem::at("expose", message).help(help).maybe_follows());
             None
         }
         several => {

@@ -106,17 +106,19 @@ pub fn check_secrets(service: &Service, input: &Input<'_>, problems: &mut Vec<Pr
     });
     for (path, text) in own.chain(sidecars).filter(|(_, text)| Secret::of(text, input).is_none()) {
         let kind = text.split('.').next().unwrap_or_default();
-        let (message, help) = match Store::of_kind(kind) {
-            Some(_) => {
+        let is_of_stack = Store::of_kind(kind).is_some();
+        let (message, help) = match is_of_stack {
+            true => {
                 let name = text.split(':').next().unwrap_or_default();
                 (format!("the stack has no `{name}`"), format!("declare [{name}]"))
             }
-            None => (
+            false => (
                 "this is neither a parameter nor a secret, and a value must not stand here".to_owned(),
                 "name one of the stack (\"parameter.password\"), or give the path of a parameter or an ARN".to_owned(),
             ),
         };
-        problems.push(Problem::at(&path, message).help(help));
+        let problem = Problem::at(&path, message).help(help);
+        problems.push(if is_of_stack { problem.maybe_follows() } else { problem });
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use crate::graph::{Attributes, Problem, template};
-use crate::kinds::instance_type;
+use crate::kinds::{instance_type, names};
 
 /// The longest user data, in bytes before encoding ("Work with instance user data").
 const LONGEST_USER_DATA: usize = 16 * 1024;
@@ -20,10 +20,7 @@ pub fn check(attributes: &Attributes) -> Vec<Problem> {
     if !name.is_empty() && !(3..=128).contains(&name.len()) {
         problems.push(Problem::at("name", format!("`{name}` has {} characters, and EC2 takes 3 to 128", name.len())));
     }
-    if let Some(bad) = name.chars().find(|c| !c.is_ascii_alphanumeric() && !"()./_-".contains(*c)) {
-        let message = format!("`{bad}` in `{name}`: EC2 takes letters, digits and `( ) . / _ -`");
-        problems.push(Problem::at("name", message).help("choose another name"));
-    }
+    problems.extend(names::letters("name", name, "EC2", "()./_-"));
     let kind = plain("instance_type");
     if !kind.is_empty() {
         problems.extend(instance_type::problem("instance_type", kind));

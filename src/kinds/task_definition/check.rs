@@ -8,6 +8,7 @@ use super::container::{AWSLOGS, Condition, Container, HealthCheck};
 use super::volume::Volume;
 use super::{Network, PidMode, RunsOn, TaskDefinition, image, limits};
 use crate::graph::{Attributes, Problem, template};
+use crate::kinds::names;
 
 /// The most containers of a task ("RegisterTaskDefinition").
 const MOST_CONTAINERS: usize = 10;
@@ -46,10 +47,7 @@ pub fn check(attributes: &Attributes) -> Vec<Problem> {
 }
 
 fn check_name(path: &str, name: &str, problems: &mut Vec<Problem>) {
-    if let Some(bad) = name.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_')) {
-        let message = format!("`{bad}` in `{name}`: ECS takes letters, digits, `-` and `_`");
-        problems.push(Problem::at(path, message).help("choose another name"));
-    }
+    problems.extend(names::letters(path, name, "ECS", "-_"));
     if name.len() > LONGEST_NAME {
         problems.push(Problem::at(path, format!("it has more than {LONGEST_NAME} characters")).help("shorten it"));
     }

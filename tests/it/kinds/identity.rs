@@ -1,7 +1,7 @@
 use cofferdam::cloud::{Cloud, CreateRequest, ErrorClass, STACK_TAG};
 use serde_json::{Value, json};
 
-use crate::support::{Emulator, life, make, remove, unique};
+use crate::support::{Emulator, life, make, remove, request, unique};
 
 fn allow(actions: Value, resources: Value) -> String {
     json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": resources}]})
@@ -135,6 +135,18 @@ async fn log_group(emulator: Emulator) {
         ],
     )
     .await;
+}
+
+/// One that is there already, and ours, is taken over as it is.
+#[tokio::test]
+async fn a_log_group_that_is_there() {
+    let cloud = Emulator::Moto.cloud().await;
+    let group = make(&cloud, "log_group", json!({ "name": unique("/cofferdam/there") })).await;
+    let again = request(&cloud, "log_group", json!({ "name": group.id }));
+    cloud.create("log_group", &again).await.expect("it is taken over");
+    let calls = cloud.aws().calls.counts();
+    assert!(!calls.keys().any(|call| call.contains("KmsKey")), "its key is what it shall be: {calls:?}");
+    remove(&cloud, "log_group", &group).await;
 }
 
 async fn repository(emulator: Emulator) {

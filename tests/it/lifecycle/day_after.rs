@@ -175,6 +175,11 @@ async fn scaled_by_hand() {
     project.plan_is_empty("scaling");
     assert_eq!(running(&project), (1, 4));
     told.push(shown(&project, &["plan"]));
+    // The number that the stack says is nobody's to hold.
+    told.push(shown(&project, &["scale", "web", "2", "--yes"]));
+    assert!(project.state().held.is_empty());
+    told.push(shown(&project, &["scale", "web", "2", "--yes"]));
+    project.succeeds(&["scale", "web", "4", "--yes"]);
     // A deploy leaves the count alone.
     project.succeeds(&["deploy", "web", "--image", "nginx:1.28", "--yes"]);
     assert_eq!(running(&project), (2, 4));
@@ -214,6 +219,7 @@ async fn looked_at() {
     let project = applied(STACK);
     let told: Vec<String> = [
         &["restart", "web"][..],
+        &["history"],
         &["status"],
         &["status", "web", "--events", "0"],
         &["events", "web"],
@@ -276,6 +282,15 @@ async fn logs() {
     let plain = project.succeeds(&["logs", "web", "--grep", "500"]);
     assert!(plain.trim_end().ends_with("Z app/another POST / 500"), "{plain}");
     follows(&project, client, &group).await;
+    let told: Vec<String> = [
+        &["logs", "web", "--grep", "nothing like it"][..],
+        &["logs", "web", "--task", "0123456789abcdef0123456789abcdef"],
+        &["events", "web", "--last", "0"],
+    ]
+    .iter()
+    .map(|arguments| shown(&project, arguments))
+    .collect();
+    keep("nothing_is_found", &told);
     let wrong = project.run(&["logs", "web", "--container", "proxy"]);
     assert_eq!(wrong.status.code(), Some(1));
     project.succeeds(&["destroy", "--yes"]);
@@ -305,6 +320,11 @@ async fn a_task_that_runs_once() {
         }
     };
     ecs.stop_task().cluster(cluster).task(&arn).reason("done").send().await.expect("it is stopped");
+    let waited = text(&project.run(&["run", "web", "--timeout", "0s"]).stderr);
+    assert!(
+        waited.contains("has not ended in 0.0s") && waited.contains("cofferdam ps stack.toml --cloud aws"),
+        "{waited}"
+    );
     let output = child.wait_with_output().expect("it ends");
     let told = text(&output.stdout);
     let last: Value = serde_json::from_str(told.lines().last().expect("a line")).expect("JSON");
