@@ -121,7 +121,7 @@ impl Parts<'_> {
                     "retention_days": settings.retention_days.unwrap_or(30),
                     "kms_key": settings.kms_key,
                 });
-                let group = self.below.add("log_group", MAIN, attributes);
+                let group = self.below.add_named("log_group", MAIN, attributes);
                 self.stands_for.insert("log_group", group.clone());
                 reference(&group, "name")
             }
@@ -164,7 +164,7 @@ impl Parts<'_> {
 
     fn task_definition(&mut self, logs: Option<&str>, roles: &Roles) -> Address {
         let attributes = task::definition(self.service, self.chosen, self.input, logs, roles);
-        let task = self.below.add("task_definition", MAIN, attributes);
+        let task = self.below.add_named("task_definition", MAIN, attributes);
         self.export("task_definition_arn", &task, "arn");
         self.stands_for.insert("task_definition", task.clone());
         task
@@ -245,11 +245,14 @@ impl Parts<'_> {
         // Tasks behind an instance's address are found with their ports.
         let record = json!({ "type": if awsvpc { "A" } else { "SRV" }, "ttl": discovery.ttl });
         let attributes = json!({ "name": discovery.name, "namespace": discovery.namespace, "records": [record] });
-        let found = self.below.add("discovery_service", MAIN, attributes);
+        let found = match discovery.is_made {
+            true => self.below.add_named("discovery_service", MAIN, attributes),
+            false => self.below.add("discovery_service", MAIN, attributes),
+        };
         self.stands_for.insert("discovery_service", found.clone());
         let mut registry = json!({ "service": reference(&found, "arn") });
         if !awsvpc {
-            registry["container"] = self.input.address.name().into();
+            registry["container"] = self.input.own_name().into();
             registry["port"] = json!(self.service.port);
         }
         Some(registry)
@@ -284,7 +287,7 @@ impl Parts<'_> {
         let service = self.service;
         let (launch_type, capacity) = self.ground();
         let load_balancer = targets.map(|targets| {
-            let container = self.input.address.name();
+            let container = self.input.own_name();
             json!([{ "target_group": reference(targets, "arn"), "container": container, "port": service.port }])
         });
         let attributes = json!({
@@ -302,7 +305,7 @@ impl Parts<'_> {
             "health_check_grace_seconds": service.health_check_grace_seconds,
             "exec": service.exec,
         });
-        let made = self.below.add_after("ecs_service", MAIN, attributes, before);
+        let made = self.below.add_named_after("ecs_service", MAIN, attributes, before);
         self.export("service_name", &made, "name");
         self.export("service_arn", &made, "arn");
         self.stands_for.insert("ecs_service", made.clone());
@@ -371,7 +374,7 @@ impl Parts<'_> {
             "retries": settings.retries,
             "dead_letters": settings.dead_letters,
         });
-        let made = self.below.add_after("schedule", MAIN, attributes, before);
+        let made = self.below.add_named_after("schedule", MAIN, attributes, before);
         self.export("schedule_arn", &made, "arn");
     }
 }

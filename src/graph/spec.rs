@@ -130,6 +130,9 @@ pub struct KindSpec {
     /// Attributes that reference another resource, and the attribute of that one which is this one's to set from then on:
     /// a scaling target has the count of its service.
     pub takes_over: &'static [(&'static str, &'static str)],
+    /// Ways into attributes that verbs put other values at than the stack says, and that are held then:
+    /// `containers.*.image`.
+    pub holdable: &'static [&'static str],
     /// Attributes that cannot be read back and therefore never count as drift.
     pub write_only: &'static [&'static str],
     /// Attributes that hold secrets: they take the value of a secret variable and nothing else, they are the only ones that

@@ -211,6 +211,7 @@ impl Kind for TaskDefinitionKind {
             outputs: &["arn", "revision"],
             outputs_changed_by_update: &["arn", "revision"],
             identity: Identity::TagOnCreate,
+            holdable: &["containers.*.image"],
             naming: Some(Naming { attribute: "family", longest: ecs::LONGEST_NAME }),
             canonical,
             check: check::check,

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::renames::renames;
 use super::{
     Action, After, Change, Drift, FORMAT_VERSION, Given, Kept, LookedUp, Observations, OutputChange, Plan, Seen,
     Summary, Verb, diff, drift, held, refresh,
@@ -214,7 +215,14 @@ fn made(inputs: &Inputs<'_>, laid: &held::LaidOver) -> Result<Plan, Vec<PlanErro
     }
     let kept = laid.kept.iter().filter(|kept| is_selected(&kept.address)).map(|kept| planner.told(kept)).collect();
     let holds = laid.holds.iter().filter(|hold| is_selected(&hold.address)).cloned().collect();
-    Ok(Plan { kept, holds, ..planner.finish()? })
+    let plan = Plan { kept, holds, ..planner.finish()? };
+    let renames = match (inputs.mode, inputs.state) {
+        (Mode::Apply, Some(state)) if inputs.targets.is_empty() => {
+            renames(&plan.actions, state, inputs.observed, inputs.specs)
+        }
+        _ => Vec::new(),
+    };
+    Ok(Plan { renames, ..plan })
 }
 
 impl<'a> Planner<'a, '_> {
@@ -603,6 +611,7 @@ impl<'a> Planner<'a, '_> {
             drift: self.drift,
             kept: Vec::new(),
             holds: Vec::new(),
+            renames: Vec::new(),
             outputs,
             outputs_of,
             output_changes,

@@ -10,7 +10,7 @@ use super::language::{Language, What};
 use super::node::{Item, Node};
 use super::source::Place;
 use crate::constructs::{Expansion, Input};
-use crate::graph::{Address, Attributes, Problem, Scope};
+use crate::graph::{Address, Attributes, Names, Problem, Scope};
 
 /// A construct and what it expanded to.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub fn expand(
     blocks: Vec<Block>,
     language: &Language<'_>,
     scope: Option<&Scope>,
-    tags: &BTreeMap<String, String>,
+    (tags, names): (&BTreeMap<String, String>, &Names),
     report: &mut Report,
 ) -> (Vec<Block>, BTreeMap<String, Expanded>) {
     let declared: BTreeSet<Address> = blocks.iter().map(|block| block.address.clone()).collect();
@@ -48,7 +48,7 @@ pub fn expand(
         if let (false, Some(scope)) = (block.broken, scope) {
             let attributes = attributes_of(&block);
             let (address, declared) = (&block.address, &declared);
-            let input = Input { address, attributes: &attributes, scope, declared, blocks: &siblings, tags };
+            let input = Input { address, attributes: &attributes, scope, declared, blocks: &siblings, tags, names };
             match construct.expand(&input) {
                 Ok(expanded) => {
                     resources.extend(made(&block, &expanded));

@@ -76,6 +76,27 @@ fn a_plan_that_deletes_most_of_a_stack_is_refused_unless_allowed() {
     assert_eq!(project.ids().len(), 3);
 }
 
+/// What is made anew loses all that is in it.
+#[test]
+fn what_is_made_anew_counts_as_deleted() {
+    let project = Project::new(Emulator::Moto, &many(""));
+    project.succeeds(&["apply", "--yes"]);
+    let before = project.ids();
+    project.write(&many("").replace("10.0.0.0", "10.1.0.0"));
+    insta::assert_snapshot!(refused(&project, &["apply", "--yes"]), @r"
+    ");
+    assert_eq!(project.ids(), before, "nothing was changed");
+    // One word less in the stack, too.
+    let text = many("").replace("10.0.0.0", "10.1.0.0");
+    let from = text.find("[security_group.g7]").unwrap_or(text.len());
+    project.write(&text[..from]);
+    insta::assert_snapshot!(refused(&project, &["apply", "--yes"]), @r"
+    ");
+    project.succeeds(&["apply", "--yes", "--allow-deletes"]);
+    project.plan_is_empty("making it anew");
+    project.succeeds(&["destroy", "--yes"]);
+}
+
 #[test]
 fn destroying_is_explicit_and_not_guarded() {
     let project = Project::new(Emulator::Moto, &many("[guards]\nmax_delete_percent = 0\n"));

@@ -47,6 +47,7 @@ async fn every_call_of_an_apply_is_covered() {
         vars: Default::default(),
         environment: Default::default(),
         stack_outputs: &no_outputs,
+        names: Default::default(),
     };
     let stack = stack::load(Path::new("stacks/ecs-poc.toml"), &how, &Registry::new()).expect("the stack is right");
     let fresh = State::empty("ecs-poc", None, "local", "123456789012", "eu-west-2");

@@ -14,6 +14,7 @@ mod deployments;
 mod dns;
 mod ec2;
 mod identity;
+mod moves;
 mod network;
 mod services;
 mod workflow;
