@@ -167,7 +167,7 @@ fn relative(path: PathBuf) -> PathBuf {
 /// The stack's file, as the project's folder has it; nothing where the options name no file.
 pub fn file(options: &StackOptions) -> Option<String> {
     let whole = stack_file(&options.stack).ok()?.canonicalize().ok()?;
-    let folder = folder(Some(&options.stack)).canonicalize().ok()?;
+    let folder = Path::new(".").join(folder(Some(&options.stack))).canonicalize().ok()?;
     Some(whole.strip_prefix(&folder).unwrap_or(&whole).to_str()?.to_owned())
 }
 

@@ -120,7 +120,7 @@ pub struct KindSpec {
     /// Attributes that the cloud gives and references may name, besides the resource's own attributes. `id` is
     /// always among them.
     pub outputs: &'static [&'static str],
-    /// Outputs that change when the resource is updated in place.
+    /// Outputs that change when the resource is updated in place; not by its tags.
     pub outputs_changed_by_update: &'static [&'static str],
     /// Attributes that only need the resource they reference to exist, not to be ready.
     pub needs_only_existence: &'static [&'static str],

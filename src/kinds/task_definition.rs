@@ -305,6 +305,9 @@ impl Kind for TaskDefinitionKind {
     }
 
     async fn update(&self, aws: &Aws, request: &UpdateRequest) -> Result<(), CloudError> {
+        if request.changed.iter().all(|name| name == "tags") {
+            return ecs::update_tags(aws, request).await;
+        }
         let definition: TaskDefinition = typed(&request.after)?;
         let newest = revisions::describe(aws, &request.id).await?;
         let is_current =

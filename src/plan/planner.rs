@@ -500,7 +500,8 @@ impl<'a> Planner<'a, '_> {
             } else {
                 "the stack changed".into()
             };
-            let volatile = if action.changes.is_empty() { &[] } else { spec.outputs_changed_by_update };
+            let is_changed = action.changes.iter().any(|change| change.attribute() != "tags");
+            let volatile = if is_changed { spec.outputs_changed_by_update } else { &[] };
             self.push(action, volatile, false);
         } else {
             self.push(action, &[], false);

@@ -84,6 +84,8 @@ fn what_is_made_anew_counts_as_deleted() {
     let before = project.ids();
     project.write(&many("").replace("10.0.0.0", "10.1.0.0"));
     insta::assert_snapshot!(refused(&project, &["apply", "--yes"]), @r"
+    error: 9 of 9 resources would be deleted and made anew, and this stack allows 50 percent
+      help: look at the plan: does a value differ that cannot be changed in place? If they shall go, give --allow-deletes; `max_delete_percent` in [guards] sets the share
     ");
     assert_eq!(project.ids(), before, "nothing was changed");
     // One word less in the stack, too.
@@ -91,6 +93,8 @@ fn what_is_made_anew_counts_as_deleted() {
     let from = text.find("[security_group.g7]").unwrap_or(text.len());
     project.write(&text[..from]);
     insta::assert_snapshot!(refused(&project, &["apply", "--yes"]), @r"
+    error: 9 of 9 resources would be deleted, 8 of them to be made anew, and this stack allows 50 percent
+      help: look at the plan: is a block, a file or the environment missing? If they shall go, give --allow-deletes; `max_delete_percent` in [guards] sets the share
     ");
     project.succeeds(&["apply", "--yes", "--allow-deletes"]);
     project.plan_is_empty("making it anew");
