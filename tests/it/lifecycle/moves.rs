@@ -284,11 +284,18 @@ async fn what_was_deployed_outlives_the_state() {
     std::fs::remove_dir_all(project.path("state")).expect("the state is lost");
     let told = project.succeeds(&["recover", "--yes"]);
     let held: Vec<&str> = told.lines().filter(|line| line.starts_with('=') || line.starts_with("What a")).collect();
-    insta::assert_snapshot!(held.join("\n"), @"");
+    insta::assert_snapshot!(held.join("\n"), @r#"
+    = service.web/ecs_service.main  count 2; the stack says 1
+    = service.web/task_definition.main  containers.web.image "nginx:1.30"; the stack says "nginx:1.29"
+    What a deploy, rollback or scale may have set is held as it is; `cofferdam apply --reset` makes it what the stack says.
+    "#);
     project.plan_is_empty("recovering");
     let plan = plan_as_read(&project);
     let held: Vec<&str> = plan.lines().filter(|line| line.starts_with('=')).collect();
-    insta::assert_snapshot!(held.join("\n"), @"");
+    insta::assert_snapshot!(held.join("\n"), @r#"
+    = service.web/ecs_service.main  count 2, held by recover since MOMENT (WHO); the stack says 1; --reset takes it back
+    = service.web/task_definition.main  containers.web.image "nginx:1.30", held by recover since MOMENT (WHO); the stack says "nginx:1.29"; --reset takes it back
+    "#);
     // Going back to an earlier revision is held, too.
     project.succeeds(&["rollback", "web", "--yes"]);
     std::fs::remove_dir_all(project.path("state")).expect("the state is lost");
