@@ -164,6 +164,11 @@ fn relative(path: PathBuf) -> PathBuf {
     here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_path_buf)).unwrap_or(path)
 }
 
+/// Whether the options name a file that is one stack by the name in it.
+pub fn is_one_stack(options: &StackOptions) -> bool {
+    stack_file(&options.stack).is_ok_and(|path| stack::has_name_of_its_own(&path))
+}
+
 /// The stack's file, as the project's folder has it; nothing where the options name no file.
 pub fn file(options: &StackOptions) -> Option<String> {
     let whole = stack_file(&options.stack).ok()?.canonicalize().ok()?;

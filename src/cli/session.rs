@@ -206,7 +206,7 @@ impl Session {
     /// Refuses to make a stack once more under another name: where there is no state of this name, and one of another that
     /// was kept for this file, or that holds what this stack declares while no file is a stack of its name any more.
     fn is_not_renamed(&self, options: &StackOptions, graph: &Graph) -> Result<(), Failure> {
-        if options.new_account || !matches!(self.store.read(), Ok(None)) {
+        if options.new_account || !project::is_one_stack(options) || !matches!(self.store.read(), Ok(None)) {
             return Ok(());
         }
         let Some(file) = project::file(options) else { return Ok(()) };

@@ -22,6 +22,9 @@ pub struct Rename {
 /// The share of attributes that are the same in things that look alike, as a fraction.
 const ALIKE: (usize, usize) = (2, 3);
 
+/// Plans that make and delete more than this are no renamings, and are not searched for any.
+const MOST_PAIRS: usize = 10_000;
+
 /// What a plan makes or deletes at one place: a resource, or a construct whole.
 type Units<'a> = BTreeMap<&'a str, Vec<&'a Action>>;
 
@@ -34,6 +37,9 @@ pub(super) fn renames<'s>(
 ) -> Vec<Rename> {
     let made = units(actions, |action| action.action == Verb::Create && action.id.is_none());
     let gone = units(actions, |action| action.action == Verb::Delete && !action.deposed);
+    if made.len() * gone.len() > MOST_PAIRS {
+        return Vec::new();
+    }
     let kind = |unit: &str| unit.split('.').next().map(str::to_owned);
     let mut pairs: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (to, new) in &made {
@@ -105,7 +111,11 @@ fn look_alike<'s>(
                 Some(rest) if rest.is_empty() || rest.starts_with('/') => format!("{from}{rest}"),
                 _ => reference.target.clone(),
             };
-            state.answer(&Reference { target, attribute: reference.attribute.clone() })
+            let id = || state.resources.get(target.as_str()).map(|entry| Value::from(entry.id.as_str()));
+            match reference.attribute.as_str() {
+                "id" => id(),
+                attribute => state.answer(&Reference { target, attribute: attribute.to_owned() }),
+            }
         };
         let wanted = template::resolve_all(&action.attributes, &mut known);
         let (one, of) = agreement(spec, &words.back(wanted), &before.current);

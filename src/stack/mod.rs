@@ -38,7 +38,7 @@ use sha2::{Digest, Sha256};
 pub use blocks::{Guards, StateAt};
 pub use diagnostic::{Diagnostic, Diagnostics, nearest};
 pub use files::Files;
-pub use head::{Head, MadeOut, environments, head, made_out};
+pub use head::{Head, MadeOut, environments, has_name_of_its_own, head, made_out};
 pub use language::{BlockKind, Language, What};
 
 use crate::aws::facts;

@@ -121,6 +121,21 @@ fn a_name_that_was_changed_is_no_second_copy() {
     project.succeeds(&["destroy", "--yes"]);
 }
 
+/// One file may well be many stacks.
+#[test]
+fn a_name_that_is_a_variable_may_be_another_each_time() {
+    let project = Project::new(Emulator::Moto, "");
+    let text =
+        format!("name = \"{}-${{vars.who}}\"\nregion = \"eu-west-2\"\n[vars]\nwho = \"a\"\n{LOGS}", project.name);
+    fs::write(project.path("stack.toml"), text).expect("it is written");
+    for who in ["who=a", "who=b"] {
+        project.succeeds(&["apply", "--yes", "--var", who]);
+    }
+    for who in ["who=a", "who=b"] {
+        project.succeeds(&["destroy", "--yes", "--var", who]);
+    }
+}
+
 #[test]
 fn the_state_is_where_the_stack_file_is_from_wherever_it_is_looked_at() {
     let project = Project::new(Emulator::Moto, "");
