@@ -13,5 +13,5 @@ pub use event::{Event, Report, StepName};
 pub use execute::{Execution, Options, Stop, execute};
 pub use ledger::Ledger;
 pub use orphans::{Orphan, entries, orphans};
-pub use recover::{Found, Recovered, Way, adopted, recover};
+pub use recover::{Found, Recovered, Way, adopted, names, origin, recover};
 pub use settle::{SettleError, Settled, settle};

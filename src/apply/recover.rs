@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::try_join_all;
 use serde_json::Value;
 
-use crate::cloud::{Cloud, CloudError, CreateRequest, Known, Lost, Observed, TOKEN_TAG};
-use crate::graph::{Address, Attributes, Graph, Identity, KindSpec, Reference, Resource, template};
+use crate::cloud::{Cloud, CloudError, CreateRequest, Known, Lost, NAMED_TAG, Observed, TOKEN_TAG};
+use crate::graph::{Address, Attributes, Graph, Identity, KindSpec, Names, Reference, Resource, template};
 use crate::plan::refresh;
 use crate::state::{Entry, State};
 
@@ -99,6 +99,30 @@ pub async fn recover(cloud: &dyn Cloud, graph: &Graph, fresh: &State) -> Result<
         .filter_map(|(name, value)| Some((name.clone(), template::literal(&template::resolve(value, &mut known))?)))
         .collect();
     Ok(out)
+}
+
+/// What keeps the names of an address that it no longer has, by what was found: the tags tell, and where there are none,
+/// those of the same construct. Of everything else it is as `said`.
+pub fn names(recovered: &Recovered, said: &Names) -> Names {
+    let mut out = said.clone();
+    let tagged = recovered.found.iter().filter(|(_, found)| found.way == Way::Tags && found.declared);
+    let origins: Vec<(&Address, Address)> = tagged
+        .map(|(address, found)| (address, origin(&found.entry.attributes).unwrap_or_else(|| address.clone())))
+        .collect();
+    for (address, origin) in &origins {
+        let construct = |of: &Address| of.construct().and_then(|text| Address::parse(text).ok());
+        let is_part = (address.kind(), address.name()) == (origin.kind(), origin.name());
+        if let (true, Some(own), Some(first)) = (is_part, construct(address), construct(origin)) {
+            out.set(&own, &first);
+        }
+    }
+    origins.iter().for_each(|(address, origin)| out.set(address, origin));
+    out
+}
+
+/// The address that a resource's names are made from, where its tags name one.
+pub fn origin(attributes: &Attributes) -> Option<Address> {
+    Address::parse(attributes.get("tags")?.get(NAMED_TAG)?.as_str()?).ok()
 }
 
 /// What carries tags, by address. A tag can outlive its resource for a while: what several claim is decided once they
@@ -308,7 +332,7 @@ impl Search<'_> {
             && let Some(Value::Object(tags)) = attributes.get_mut("tags")
         {
             let ours = wanted.get("tags").and_then(Value::as_object);
-            tags.retain(|key, _| ours.is_some_and(|ours| ours.contains_key(key)));
+            tags.retain(|key, _| key == NAMED_TAG || ours.is_some_and(|ours| ours.contains_key(key)));
         }
         let mut believed = Vec::new();
         for (name, value) in wanted {

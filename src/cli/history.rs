@@ -1,5 +1,6 @@
 //! `history`: every run that changed the state: who, when, what, and how it ended; and going back to an earlier state.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command, FromArgMatches, Subcommand};
@@ -8,7 +9,8 @@ use super::failure::{Failure, Outcome};
 use super::options::{LockOptions, StackOptions};
 use super::render::{self, plural, style};
 use super::session::{Session, holder};
-use crate::state::{State, StateError, changes};
+use crate::graph::Address;
+use crate::state::{Back, State, StateError, changes};
 
 /// Lists the runs that changed the state: who, when, what changed, and how each ended
 #[derive(Debug, clap::Args)]
@@ -78,8 +80,8 @@ enum Verb {
     },
     /// Makes the state again what a run left; the cloud is not changed
     ///
-    /// What was made since is no longer known then, and stays in the cloud. Restoring is a run of its own: it is in the
-    /// history, and can itself be undone.
+    /// What was made since is in the cloud still, and stays known: the next plan says what becomes of it. Restoring is a
+    /// run of its own: it is in the history, and can itself be undone.
     #[command(after_help = "Example:\n  cofferdam history restore ecs-poc 11 && cofferdam plan ecs-poc")]
     Restore {
         #[command(flatten)]
@@ -141,10 +143,14 @@ async fn restore(stack: &StackOptions, number: u64, lock: &LockOptions) -> Outco
         return restore_damaged(&session, stack, number, wanted.state);
     }
     let mut writer = session.lock(&format!("history restore {number}"), lock).await?;
-    let changes = changes(writer.state(), &wanted.state);
-    writer.restore(wanted.state);
+    let (restored, made_since) = gone_back(&session, writer.state(), wanted.state).await?;
+    let changes = changes(writer.state(), &restored);
+    writer.restore(restored);
     let now = writer.close()?.serial;
     out!("{}", render::history::changes(&changes, None));
+    for address in &made_since {
+        outln!("  {}", style::faint(&format!("{address} was made since, and stays known")));
+    }
     let count = plural(changes.len(), "resource is", "resources are");
     outln!(
         "{} the state is again what run {number} left, as run {now}; {count} different. In the cloud nothing was changed.",
@@ -152,6 +158,18 @@ async fn restore(stack: &StackOptions, number: u64, lock: &LockOptions) -> Outco
     );
     outln!("`{}` shows what an apply would do now.", stack.command("plan"));
     Ok(ExitCode::SUCCESS)
+}
+
+/// An earlier state with what was made since, and the addresses of that: it is in the cloud, and would be made once more.
+async fn gone_back(session: &Session, now: &State, wanted: State) -> Result<(State, Vec<Address>), Failure> {
+    let back = Back::new(now, wanted);
+    let mut there = BTreeSet::new();
+    for (address, entry) in back.doubtful() {
+        if session.is_there(address, entry).await? {
+            there.insert(address.clone());
+        }
+    }
+    Ok(back.state(&|address, _| there.contains(address)))
 }
 
 /// Goes back where the present state is damaged or missing: what is left of it is set aside.

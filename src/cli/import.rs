@@ -34,7 +34,9 @@ pub struct Args {
 pub async fn run(args: &Args) -> Outcome {
     let address = Address::parse(&args.address).map_err(|e| Failure::new(e.to_string()))?;
     let session = Session::open(&args.stack).await?;
-    let Some(resource) = session.graph.get(&address) else {
+    let mut writer = session.lock("import", &args.lock).await?;
+    let graph = session.graph(Some(writer.state()))?;
+    let Some(resource) = graph.get(&address) else {
         return Err(Failure::new(format!("the stack declares no `{address}`")).help(format!(
             "write [{}.{}] into the stack first",
             address.kind(),
@@ -45,7 +47,6 @@ pub async fn run(args: &Args) -> Outcome {
         return Err(Failure::new(format!("`{address}` is only read: it belongs to somebody else"))
             .help("take `existing` out of its block, so that it is the stack's own, and import it then"));
     }
-    let mut writer = session.lock("import", &args.lock).await?;
     if let Some(entry) = writer.state().resources.get(&address) {
         return Err(Failure::new(format!("`{address}` is in the state already, as {}", entry.id))
             .help(format!("`{} {address}` lets the state forget it", args.stack.command("state rm"))));
@@ -78,7 +79,7 @@ pub async fn run(args: &Args) -> Outcome {
         id: observed.id.clone(),
         attributes,
         outputs,
-        depends_on: session.graph.dependencies(&address).into_iter().map(|(a, _)| a.clone()).collect(),
+        depends_on: graph.dependencies(&address).into_iter().map(|(a, _)| a.clone()).collect(),
         protect: resource.protect,
         complete: true,
         read_only: false,

@@ -72,8 +72,8 @@ pub struct StackOptions {
     #[arg(long, value_name = "DIR", env = "COFFERDAM_STATE")]
     pub state: Option<PathBuf>,
 
-    /// Begin anew in this account and region, although the stack stands in others already
-    #[arg(long, visible_alias = "new-region")]
+    /// Begin anew here, although the stack stands in another account or region, or under another name, already
+    #[arg(long, visible_aliases = ["new-region", "new-name"])]
     pub new_account: bool,
 }
 

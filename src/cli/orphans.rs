@@ -1,5 +1,6 @@
 //! `orphans`: what is in the cloud, carries the stack's tags, and is in no state.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use super::apply::{RunOptions, carry_out_with};
@@ -8,9 +9,9 @@ use super::failure::{Failure, Outcome};
 use super::options::{CloudName, StackOptions};
 use super::render::{self, plural, style};
 use super::session::Session;
-use crate::apply::{Orphan, adopted, entries, orphans};
+use crate::apply::{Orphan, adopted, entries, origin, orphans};
 use crate::cloud::Cloud;
-use crate::graph::Graph;
+use crate::graph::{Address, Graph};
 use crate::plan::{self, Inputs, Mode};
 use crate::state::{Aside, Record, State};
 
@@ -72,7 +73,7 @@ async fn list(args: &Args, session: &Session) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     outln!("{}\n", style::strong(&session.headline("Orphans of")));
-    out!("{}", render::recovered::orphans(&found, &state, &session.graph));
+    out!("{}", render::recovered::orphans(&found, &state, session.graph(Some(&state))?.as_ref()));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -80,14 +81,18 @@ async fn adopt(args: &Args, session: &Session) -> Outcome {
     let mut writer = session.lock("orphans", &args.run.lock).await?;
     session.give_seal(&mut writer, None);
     let found = find(args, session, writer.state()).await?;
-    let graph = &session.graph;
+    let graph = session.graph(Some(writer.state()))?;
+    let graph = graph.as_ref();
+    let gone = gone(session, writer.state(), &found).await?;
     let mut adopted_now = Vec::new();
     let mut left = Vec::new();
     for orphan in &found {
         let claims = |address: &_| found.iter().filter(|other| other.address.as_ref() == Some(address)).count();
         let why_not = match &orphan.address {
             None => Some("it carries no address"),
-            Some(address) if writer.state().resources.contains_key(address) => Some("another one stands there"),
+            Some(address) if writer.state().resources.contains_key(address) && !gone.contains_key(address) => {
+                Some("another one stands there")
+            }
             Some(address) if claims(address) > 1 => Some("others claim the same address"),
             Some(address) if graph.get(address).is_none() && args.which.is_empty() => {
                 Some("the stack does not declare it: name it to adopt it nevertheless")
@@ -115,7 +120,14 @@ async fn adopt(args: &Args, session: &Session) -> Outcome {
                 None => continue,
             },
         };
+        let origin = origin(&orphan.observed.attributes);
+        if let Some(id) = gone.get(address) {
+            writer.note(Record::Remove { address: address.clone(), id: id.clone() });
+        }
         writer.note(Record::Put { address: address.clone(), entry });
+        if let Some(origin) = origin {
+            writer.note(Record::Named { address: address.clone(), origin });
+        }
     }
     writer.close()?;
     for (address, orphan) in &adopted_now {
@@ -129,6 +141,18 @@ async fn adopt(args: &Args, session: &Session) -> Outcome {
     Ok(if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// What the state has at addresses that orphans bear, and the cloud no longer, by its id.
+async fn gone(session: &Session, state: &State, found: &[Orphan]) -> Result<BTreeMap<Address, String>, Failure> {
+    let mut out = BTreeMap::new();
+    for address in found.iter().filter_map(|orphan| orphan.address.as_ref()) {
+        let Some(entry) = state.resources.get(address) else { continue };
+        if !session.is_there(address, entry).await? {
+            out.insert(address.clone(), entry.id.clone());
+        }
+    }
+    Ok(out)
+}
+
 async fn delete(args: &Args, session: &Session) -> Outcome {
     let writer = session.lock("orphans", &args.run.lock).await?;
     let found = find(args, session, writer.state()).await?;
@@ -137,7 +161,7 @@ async fn delete(args: &Args, session: &Session) -> Outcome {
     let alone = State {
         resources: entries.clone(),
         deposed: Aside::default(),
-        outputs: std::collections::BTreeMap::new(),
+        outputs: BTreeMap::new(),
         ..writer.state().clone()
     };
     let specs = |kind: &str| session.cloud.spec(kind);

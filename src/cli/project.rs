@@ -7,19 +7,22 @@ use super::failure::Failure;
 use super::home;
 use super::options::{CloudName, StackOptions};
 use super::render::style;
-use crate::graph::Attributes;
+use crate::graph::{Attributes, Names};
 use crate::kinds::Registry;
 use crate::stack::{self, Diagnostics, Head, MadeOut, Stack, StateAt};
 use crate::state::{State, StateError, Store};
 use crate::words::nearest;
 
-/// What is known of the cloud that the states of other stacks must belong to, too. Nothing: no cloud was asked.
-#[derive(Debug, Default)]
+/// What is known of the cloud, which the states of other stacks must belong to, too, and of the stack's own state. Nothing:
+/// no cloud was asked.
+#[derive(Debug, Clone, Default)]
 pub struct Standing {
     /// The account's number.
     pub account: Option<String>,
     /// Of an emulated cloud: which run of it.
     pub instance: Option<String>,
+    /// What keeps the names of an address that it no longer has, by the stack's own state.
+    pub names: Names,
 }
 
 /// Loads the stack that the options name.
@@ -42,10 +45,10 @@ pub fn read(
     options.is_meant();
     let path = stack_file(&options.stack)?;
     // What other stacks left is where this one's state is.
-    let head = stack::head(&path, &stack_options(options, &no_outputs)).ok();
+    let head = stack::head(&path, &stack_options(options, &no_outputs, &Names::default())).ok();
     let at = head.map(|head| head.state).unwrap_or_default();
     let others = |name: &str, region: &str| outputs_of(options, standing, &at, name, region);
-    Ok(stack::load(&path, &stack_options(options, &others), registry))
+    Ok(stack::load(&path, &stack_options(options, &others, &standing.names), registry))
 }
 
 /// The environments that the stack has; none where its file is no TOML.
@@ -66,7 +69,7 @@ pub fn head(options: &StackOptions) -> Result<Head, Failure> {
     let (failure, made_out, why) = match stack_file(&options.stack) {
         Err(failure) => (failure, MadeOut::default(), None),
         Ok(path) => {
-            let read_with = stack_options(options, &no_outputs);
+            let read_with = stack_options(options, &no_outputs, &Names::default());
             match stack::head(&path, &read_with) {
                 Ok(head) => return Ok(head),
                 Err(diagnostics) => {
@@ -163,6 +166,35 @@ fn relative(path: PathBuf) -> PathBuf {
     here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_path_buf)).unwrap_or(path)
 }
 
+/// Whether the options name a file that is one stack by the name in it.
+pub fn is_one_stack(options: &StackOptions) -> bool {
+    stack_file(&options.stack).is_ok_and(|path| stack::has_name_of_its_own(&path))
+}
+
+/// The stack's file, as the project's folder has it; nothing where the options name no file.
+pub fn file(options: &StackOptions) -> Option<String> {
+    let whole = stack_file(&options.stack).ok()?.canonicalize().ok()?;
+    let folder = Path::new(".").join(folder(Some(&options.stack))).canonicalize().ok()?;
+    Some(whole.strip_prefix(&folder).unwrap_or(&whole).to_str()?.to_owned())
+}
+
+/// Whether there is a file of the project by this name, as states keep it.
+pub fn has_file(options: &StackOptions, file: &str) -> bool {
+    folder(Some(&options.stack)).join(file).is_file()
+}
+
+/// Whether another file beside a stack's is a stack of this name.
+pub fn is_claimed(options: &StackOptions, name: &str) -> bool {
+    let Ok(file) = stack_file(&options.stack) else { return false };
+    let own = file.canonicalize().ok();
+    let folder = file.parent().filter(|own| !own.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    entries.filter_map(|entry| Some(entry.ok()?.path())).any(|path| {
+        let is_other = path.extension().is_some_and(|it| it == "toml") && path.canonicalize().ok() != own;
+        is_other && stack::made_out(&path, &stack::Options::default()).name.as_deref() == Some(name)
+    })
+}
+
 /// What there is to say of other files beside a stack's whose stack has the same name and region, and so the same state.
 pub fn namesakes(options: &StackOptions, head: &Head) -> Option<String> {
     let file = stack_file(&options.stack).ok()?;
@@ -196,12 +228,14 @@ fn no_outputs(_: &str, _: &str) -> Result<Attributes, String> {
 fn stack_options<'a>(
     options: &StackOptions,
     stack_outputs: &'a dyn Fn(&str, &str) -> Result<Attributes, String>,
+    names: &Names,
 ) -> stack::Options<'a> {
     stack::Options {
         env: options.env.clone(),
         vars: options.vars.iter().cloned().collect(),
         environment: environment_variables(),
         stack_outputs,
+        names: names.clone(),
     }
 }
 

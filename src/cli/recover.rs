@@ -7,7 +7,9 @@ use super::failure::{Failure, Outcome};
 use super::options::{CloudName, StackOptions};
 use super::render::{self, style};
 use super::session::{self, Session};
-use crate::apply::recover;
+use crate::apply::{names, recover};
+use crate::cloud::Cloud;
+use crate::plan::unexplained;
 use crate::state::{Record, StateError};
 
 /// Makes a lost or damaged state again from what is in the cloud. The cloud is not changed
@@ -58,16 +60,29 @@ pub async fn run(args: &Args) -> Outcome {
     if !session.secrets.is_empty() {
         fresh.seal = Some(session.seal.clone());
     }
-    let graph = session.sealed(Some(&fresh))?;
-    let recovered = recover(&session.cloud, &graph, &fresh).await?;
+    // What carries no tags is found by its name, which may follow from the address that it had before.
+    fresh.names = session.moved_names();
+    let mut graph = session.sealed(Some(&fresh))?;
+    let mut recovered = recover(&session.cloud, &graph, &fresh).await?;
+    let names = names(&recovered, &fresh.names);
+    if names != fresh.names {
+        fresh.names = names;
+        graph = session.sealed(Some(&fresh))?;
+        session.cloud.forget();
+        recovered = recover(&session.cloud, &graph, &fresh).await?;
+    }
+    let mut whole = fresh.clone();
+    whole.resources.extend(recovered.found.iter().map(|(address, found)| (address.clone(), found.entry.clone())));
+    let held = unexplained(&whole, &graph, &|kind| session.cloud.spec(kind));
     if args.json {
-        outln!("{:#}", render::json::recovered(&recovered));
+        outln!("{:#}", render::json::recovered(&recovered, &held));
     } else {
         outln!("{}\n", style::strong(&session.headline("Recovery of")));
         if let Some(damage) = damage {
             outln!("{}\n", style::note(&damage));
         }
         out!("{}", render::recovered::recovered(&recovered, &args.stack.stack));
+        out!("{}", render::recovered::held(&held));
     }
     // An empty state in the place of one that was lost is only written where that is meant.
     if recovered.found.is_empty() && !(is_damaged && args.anew) {
@@ -84,6 +99,10 @@ pub async fn run(args: &Args) -> Outcome {
     let (mut writer, aside) = rebuild.begin(fresh)?;
     for (address, found) in &recovered.found {
         writer.note(Record::Put { address: address.clone(), entry: found.entry.clone() });
+    }
+    for (address, path, value, _) in held {
+        let held = Some(super::service::held("recover", value));
+        writer.note(Record::Hold { address, path, held });
     }
     if !recovered.outputs.is_empty() {
         writer.note(Record::Outputs { outputs: recovered.outputs.clone(), of: graph.outputs_of() });

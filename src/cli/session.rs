@@ -1,5 +1,6 @@
 //! A session: one stack, the cloud it is in, and its state.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -13,23 +14,25 @@ use super::project::Standing;
 use super::{home, project, render};
 use crate::apply;
 use crate::aws::{Aws, Connect};
-use crate::cloud::Cloud;
-use crate::graph::{Address, Attributes, Graph};
+use crate::cloud::{Cloud, Known};
+use crate::graph::{Address, Attributes, Graph, Names};
 use crate::kinds::{AwsCloud, Registry};
 use crate::local::Local;
 use crate::plan::guards::{MAX_DELETE_PERCENT, TooManyDeletions, too_many_deletions};
 use crate::plan::{self, Given, GivenValue, Inputs, Mode, Observations, Plan};
 use crate::secret::{Seal, Secrets};
 use crate::stack::{Guards, Head, Moved, Stack};
-use crate::state::{Holder, Home, Memory, Record, State, StateError, Store, Writer};
+use crate::state::{Entry, Holder, Home, Memory, Record, State, StateError, Store, Writer};
 
 /// How often it is seen again whether a lock is free.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// One stack, in one cloud.
 pub struct Session {
+    options: StackOptions,
+    standing: Standing,
     /// What the stack consists of; empty where only its state is worked on.
-    pub graph: Graph,
+    graph: Graph,
     /// A digest over all that the stack was read from.
     pub inputs_digest: String,
     moved: Vec<Moved>,
@@ -76,15 +79,17 @@ impl Session {
         let offline = project::load(options, &registry, &Standing::default())?;
         let mut session = Self::connect(options, Head::of(&offline)).await?;
         session.is_not_left_behind(options)?;
+        session.is_not_renamed(options, &offline.graph)?;
         let account = session.cloud.scope().account.clone();
         session.is_allowed_account(&offline.guards)?;
         if let Some(others) = project::namesakes(options, &session.head) {
             errln!("{}", render::style::note(&others));
         }
-        let standing = Standing { account, instance: session.instance.clone() };
+        let standing = Standing { account, instance: session.instance.clone(), ..Standing::default() };
         let stack = if offline.other_stacks { project::load(options, &registry, &standing)? } else { offline };
         let Stack { graph, inputs_digest, moved, warnings, secrets, guards, .. } = stack;
         warnings.iter().for_each(|warning| errln!("{}", render::style::note(&warning.message)));
+        session.standing = standing;
         session.graph = graph;
         session.inputs_digest = inputs_digest;
         session.moved = moved;
@@ -103,6 +108,7 @@ impl Session {
     pub async fn open_state(options: &StackOptions) -> Result<Self, Failure> {
         let mut session = Self::connect(options, project::head(options)?).await?;
         session.is_not_left_behind(options)?;
+        session.is_not_renamed(options, &Graph::default())?;
         session.guards = session.head.guards.clone();
         session.is_allowed_account(&session.guards)?;
         Ok(session)
@@ -130,6 +136,8 @@ impl Session {
         let name = options.cloud;
         let store = store(home.as_ref(), &head, name, &account);
         Ok(Self {
+            options: options.clone(),
+            standing: Standing::default(),
             graph: Graph::default(),
             inputs_digest: String::new(),
             moved: Vec::new(),
@@ -195,6 +203,42 @@ impl Session {
         Ok(())
     }
 
+    /// Refuses to make a stack once more under another name: where there is no state of this name, and one of another that
+    /// was kept for this file, or that holds what this stack declares while no file is a stack of its name any more.
+    fn is_not_renamed(&self, options: &StackOptions, graph: &Graph) -> Result<(), Failure> {
+        if options.new_account || !project::is_one_stack(options) || !matches!(self.store.read(), Ok(None)) {
+            return Ok(());
+        }
+        let Some(file) = project::file(options) else { return Ok(()) };
+        let Head { name, env, region, .. } = &self.head;
+        for stack in self.home.stacks()? {
+            let (other, of_env) = stack.split_once('@').map_or((stack.as_str(), None), |(name, env)| (name, Some(env)));
+            if other == name || of_env != env.as_deref() || project::is_claimed(options, other) {
+                continue;
+            }
+            let store = Store::of(self.home.as_ref(), other, of_env, self.name.as_str(), self.account(), region);
+            // What others keep there is theirs to read.
+            let Ok(Some(state)) = there(&store) else { continue };
+            let declared = state.resources.keys().filter(|address| graph.get(address).is_some()).count();
+            let is_this = match state.file.as_deref() {
+                Some(recorded) if recorded == file => true,
+                Some(recorded) if project::has_file(options, recorded) => false,
+                _ => declared > 0 && declared * 2 >= state.resources.len(),
+            };
+            if is_this && !self.is_bygone(&state) {
+                let count = render::plural(state.resources.len(), "resource", "resources");
+                return Err(Failure::new(format!(
+                    "this stack was named `{other}` and is `{name}` now: under `{other}` it has {count}, and all of it \
+                     would be made once more"
+                ))
+                .help(format!(
+                    "set the name back to `{other}`; or destroy it under that name first; or give --new-name to have both"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses to take a state that was lost for one that never was: what bears the stack's tags would be made once more.
     /// Not everybody may list by tags, and not everything bears them; what is asked costs three calls.
     ///
@@ -253,6 +297,20 @@ impl Session {
         state
     }
 
+    /// What the stack consists of, beside this state: what was moved keeps its names.
+    ///
+    /// # Errors
+    /// What is wrong in the stack when it is read with them.
+    pub fn graph(&self, state: Option<&State>) -> Result<Cow<'_, Graph>, Failure> {
+        match state {
+            Some(state) if state.names != self.standing.names && !self.graph.resources().is_empty() => {
+                let standing = Standing { names: state.names.clone(), ..self.standing.clone() };
+                Ok(Cow::Owned(project::load(&self.options, &Registry::new(), &standing)?.graph))
+            }
+            _ => Ok(Cow::Borrowed(&self.graph)),
+        }
+    }
+
     /// The stack's resources with the marks of its secrets sealed. What is not sent now need not be known: a secret without a
     /// value is believed to be what it was when it was sent.
     ///
@@ -262,7 +320,7 @@ impl Session {
         let secrets = &self.secrets;
         let seal = state.and_then(|state| state.seal.as_ref()).unwrap_or(&self.seal);
         let mut missing = BTreeSet::new();
-        let graph = self.graph.with_attributes(|resource| {
+        let graph = self.graph(state)?.with_attributes(|resource| {
             let taken = self.cloud.spec(resource.address.kind()).map_or(&[][..], |spec| spec.secrets);
             let before = state.and_then(|state| state.resources.get(&resource.address));
             let mut attributes = resource.attributes.clone();
@@ -329,6 +387,9 @@ impl Session {
             bygone(writer.state()).into_iter().for_each(|record| writer.note(record));
         }
         writer.set_instance(self.instance.clone());
+        if let Some(file) = project::file(&self.options) {
+            writer.set_file(file);
+        }
         for settled in apply::settle(&self.cloud, &mut writer).await? {
             errln!("{}", render::style::note(&settled.sentence()));
         }
@@ -337,10 +398,22 @@ impl Session {
         Ok(writer)
     }
 
-    /// The moves that the stack asks for and the state has not made yet.
+    /// The names that what is moved has kept, as far as the stack tells.
+    pub fn moved_names(&self) -> Names {
+        let mut names = Names::default();
+        self.moved.iter().for_each(|moved| names.rename(&moved.from, &moved.to));
+        names
+    }
+
+    /// The moves that the stack asks for and the state has not made yet, with what becomes of names.
     fn moves(&self, state: &State) -> Vec<Record> {
         let moved: Vec<_> = self.moved.iter().map(|moved| (&moved.from, &moved.to)).collect();
-        let moves = plan::moves(state, &moved);
+        let mut moves = plan::moves(state, &moved);
+        if !moves.is_empty() || !state.names.is_empty() {
+            let mut after = state.clone();
+            moves.iter().for_each(|record| after.take(record.clone()));
+            moves.extend(plan::settled_names(&after, &self.graph));
+        }
         for record in &moves {
             if let Record::Move { from, to } = record {
                 errln!("{}", render::style::note(&format!("{from} is {to} from now on")));
@@ -349,21 +422,32 @@ impl Session {
         moves
     }
 
+    /// Whether the cloud still has what a state holds.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub async fn is_there(&self, address: &Address, entry: &Entry) -> Result<bool, Failure> {
+        let known = Known {
+            address: address.clone(),
+            id: entry.id.clone(),
+            attributes: entry.attributes.clone(),
+            outputs: entry.outputs.clone(),
+        };
+        Ok(self.cloud.read(address.kind(), &[known]).await?.into_iter().flatten().next().is_some())
+    }
+
     /// Reads the cloud where asked to, and plans.
     ///
     /// # Errors
     /// Where the cloud does not answer, or there can be no plan.
     pub async fn plan(&self, state: Option<&State>, mode: Mode, how: &PlanOptions) -> Result<Plan, Failure> {
         let nothing = Graph::default();
-        let sealed;
         let graph = match mode {
-            Mode::Destroy => &nothing,
-            Mode::Apply if self.secrets.is_empty() => &self.graph,
-            Mode::Apply => {
-                sealed = self.sealed(state)?;
-                &sealed
-            }
+            Mode::Destroy => Cow::Borrowed(&nothing),
+            Mode::Apply if self.secrets.is_empty() => self.graph(state)?,
+            Mode::Apply => Cow::Owned(self.sealed(state)?),
         };
+        let graph = graph.as_ref();
         let observed = if how.refresh { Some(self.refresh(graph, state).await?) } else { None };
         let specs = |kind: &str| self.cloud.spec(kind);
         let mut plan = plan::plan(&Inputs {

@@ -84,7 +84,9 @@ impl CloudError {
             ErrorClass::Uncertain => "run the same command again: it looks up what was done and continues".into(),
             ErrorClass::NotYet => "run the same command again in a minute: it continues".into(),
             ErrorClass::NotFound => "plan again: something this needs is gone".into(),
-            ErrorClass::Exists => "import the existing one (cofferdam import), or give this one another name".into(),
+            ErrorClass::Exists => "where the stack made it itself, `cofferdam orphans STACK --adopt` takes it into the state; else import it \
+                 (cofferdam import), or give this one another name"
+                    .into(),
             ErrorClass::Denied => format!("allow `{}` to the credentials in use, or use others", self.call),
             ErrorClass::Quota => "raise the quota in the Service Quotas console, or remove what is not needed".into(),
             ErrorClass::Refused => "change the stack as the message says and plan again".into(),

@@ -17,6 +17,8 @@ pub const STACK_TAG: &str = "cofferdam:stack";
 pub const ENV_TAG: &str = "cofferdam:env";
 /// The tag that holds the resource's address.
 pub const ADDRESS_TAG: &str = "cofferdam:address";
+/// The tag that holds the address that a resource's names are made from, where it has another one by now.
+pub const NAMED_TAG: &str = "cofferdam:named";
 /// The tag that holds the region of the stack, on resources that an account has once for all regions.
 pub const REGION_TAG: &str = "cofferdam:region";
 /// The tag that a create call sets so that its resource is found again if the answer is lost.

@@ -44,8 +44,13 @@ impl<'a> Below<'a> {
 
     /// Adds a resource whose name, one of the attributes, was made for it.
     pub fn add_named(&mut self, kind: &str, name: &str, attributes: Value) -> Address {
+        self.add_named_after(kind, name, attributes, Vec::new())
+    }
+
+    /// The same, of one that waits for others of which it references nothing.
+    pub fn add_named_after(&mut self, kind: &str, name: &str, attributes: Value, depends_on: Vec<Address>) -> Address {
         let address = self.construct.child(kind, name);
-        self.put(Resource { made_name: true, ..Resource::new(address, given(attributes)) })
+        self.put(Resource { depends_on, made_name: true, ..Resource::new(address, given(attributes)) })
     }
 
     /// Adds something that exists already, by its id.

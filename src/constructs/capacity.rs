@@ -474,7 +474,7 @@ impl Parts<'_> {
         let scope = self.input.scope;
         let attributes = json!({
             // ECS refuses names that begin with `aws`, `ecs` or `fargate`, as names that begin with a stack's may.
-            "name": format!("capacity-{}-{}", scope.prefix(), self.input.address.name().replace('.', "-")),
+            "name": format!("capacity-{}-{}", scope.prefix(), self.input.own_name().replace('.', "-")),
             "autoscaling_group": reference(group, "arn"),
             "managed_scaling": { "enabled": capacity.managed_scaling, "target_percent": capacity.target_percent },
             "managed_termination_protection": capacity.managed_termination_protection,

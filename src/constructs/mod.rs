@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::graph::{Address, Attributes, Problem, Resource, Scope};
+use crate::graph::{Address, Attributes, Names, Problem, Resource, Scope};
 
 /// What a construct is expanded from.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +33,15 @@ pub struct Input<'a> {
     pub blocks: &'a BTreeMap<Address, Attributes>,
     /// The tags that every resource of the stack carries: for what is tagged by another attribute than `tags`.
     pub tags: &'a BTreeMap<String, String>,
+    /// What keeps the names of an address that it no longer has.
+    pub names: &'a Names,
+}
+
+impl Input<'_> {
+    /// What names are made from: the construct's own name, or, where it was moved, the one that it had first.
+    pub fn own_name(&self) -> String {
+        self.names.origin(self.address).name().to_owned()
+    }
 }
 
 /// What a construct expands to. Tags and names are filled in by the stack language, as for resources written by hand.

@@ -122,7 +122,7 @@ impl Parts<'_> {
                     "retention_days": settings.retention_days.unwrap_or(30),
                     "kms_key": settings.kms_key,
                 });
-                let group = self.below.add("log_group", MAIN, attributes);
+                let group = self.below.add_named("log_group", MAIN, attributes);
                 self.stands_for.insert("log_group", group.clone());
                 reference(&group, "name")
             }
@@ -165,7 +165,7 @@ impl Parts<'_> {
 
     fn task_definition(&mut self, logs: Option<&str>, roles: &Roles) -> Address {
         let attributes = task::definition(self.service, self.chosen, self.input, logs, roles);
-        let task = self.below.add("task_definition", MAIN, attributes);
+        let task = self.below.add_named("task_definition", MAIN, attributes);
         self.export("task_definition_arn", &task, "arn");
         self.stands_for.insert("task_definition", task.clone());
         task
@@ -271,11 +271,14 @@ impl Parts<'_> {
         // Tasks behind an instance's address are found with their ports.
         let record = json!({ "type": if awsvpc { "A" } else { "SRV" }, "ttl": discovery.ttl });
         let attributes = json!({ "name": discovery.name, "namespace": discovery.namespace, "records": [record] });
-        let found = self.below.add("discovery_service", MAIN, attributes);
+        let found = match discovery.is_made {
+            true => self.below.add_named("discovery_service", MAIN, attributes),
+            false => self.below.add("discovery_service", MAIN, attributes),
+        };
         self.stands_for.insert("discovery_service", found.clone());
         let mut registry = json!({ "service": reference(&found, "arn") });
         if !awsvpc {
-            registry["container"] = self.input.address.name().into();
+            registry["container"] = self.input.own_name().into();
             registry["port"] = json!(self.service.port);
         }
         Some(registry)
@@ -310,7 +313,7 @@ impl Parts<'_> {
         let service = self.service;
         let (launch_type, capacity) = self.ground();
         let load_balancer = targets.map(|(group, switched)| {
-            let container = self.input.address.name();
+            let container = self.input.own_name();
             let balanced = json!({
                 "target_group": reference(group, "arn"),
                 "container": container,
@@ -334,7 +337,7 @@ impl Parts<'_> {
             "health_check_grace_seconds": service.health_check_grace_seconds,
             "exec": service.exec,
         });
-        let made = self.below.add_after("ecs_service", MAIN, attributes, before);
+        let made = self.below.add_named_after("ecs_service", MAIN, attributes, before);
         self.export("service_name", &made, "name");
         self.export("service_arn", &made, "arn");
         self.stands_for.insert("ecs_service", made.clone());
@@ -403,7 +406,7 @@ impl Parts<'_> {
             "retries": settings.retries,
             "dead_letters": settings.dead_letters,
         });
-        let made = self.below.add_after("schedule", MAIN, attributes, before);
+        let made = self.below.add_named_after("schedule", MAIN, attributes, before);
         self.export("schedule_arn", &made, "arn");
     }
 }

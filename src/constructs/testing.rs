@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::{Expansion, Input, all};
-use crate::graph::{Address, Attributes, Problem, Scope};
+use crate::graph::{Address, Attributes, Names, Problem, Scope};
 
 /// A stack in eu-west-2.
 pub fn scope() -> Scope {
@@ -50,6 +50,7 @@ pub fn expand_in(blocks: &BTreeMap<Address, Attributes>, address: &str) -> Resul
         declared: &declared,
         blocks,
         tags: &BTreeMap::new(),
+        names: &Names::default(),
     })
 }
 

@@ -1,6 +1,7 @@
 //! The resource graph: what a front end produces and the planner reads. Pure; knows no file and no cloud.
 
 mod address;
+mod names;
 mod spec;
 pub mod template;
 
@@ -11,6 +12,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use serde_json::Value;
 
 pub use address::{Address, BadAddress};
+pub use names::Names;
 pub use spec::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder, Scope};
 pub use template::Reference;
 

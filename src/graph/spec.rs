@@ -129,7 +129,7 @@ pub struct KindSpec {
     /// Attributes that the cloud gives and references may name, besides the resource's own attributes. `id` is
     /// always among them.
     pub outputs: &'static [&'static str],
-    /// Outputs that change when the resource is updated in place.
+    /// Outputs that change when the resource is updated in place; not by its tags.
     pub outputs_changed_by_update: &'static [&'static str],
     /// Attributes that only need the resource they reference to exist, not to be ready.
     pub needs_only_existence: &'static [&'static str],
@@ -139,6 +139,9 @@ pub struct KindSpec {
     /// Attributes that reference another resource, and the attribute of that one which is this one's to set from then on:
     /// a scaling target has the count of its service. `*` in a way into an attribute stands for each item of a list.
     pub takes_over: &'static [(&'static str, &'static str)],
+    /// Ways into attributes that verbs put other values at than the stack says, and that are held then:
+    /// `containers.*.image`.
+    pub holdable: &'static [&'static str],
     /// Attributes that cannot be read back and therefore never count as drift.
     pub write_only: &'static [&'static str],
     /// Attributes that hold secrets: they take the value of a secret variable and nothing else, they are the only ones that

@@ -339,6 +339,7 @@ impl Kind for EcsServiceKind {
             replace_on: &["name", "cluster", "scheduling", "launch_type"],
             replace_order: ReplaceOrder::CreateFirst,
             outputs: &["arn"],
+            holdable: &["task_definition", "count"],
             // It acts on the count, which is read.
             write_only: &["min_count"],
             identity: Identity::UniqueName,

@@ -373,6 +373,7 @@ pub fn spec<A: Serialize + DeserializeOwned + JsonSchema>(name: &'static str, ti
         needs_only_existence: &[],
         after_users: &[],
         takes_over: &[],
+        holdable: &[],
         write_only: &[],
         secrets: &[],
         documents: &[],

@@ -224,8 +224,9 @@ impl Kind for SecurityGroupKind {
             .await
             .map_err(|error| match error.class {
                 ErrorClass::Exists => error.help(
-                    "a VPC takes one security group of a name: import the existing one (cofferdam import), or set another \
-                     `name` (a replacement needs one of its own)",
+                    "a VPC takes one security group of a name: where the stack made it itself, `cofferdam orphans STACK --adopt` \
+                     takes it into the state; else import it (cofferdam import), or set another `name` (a replacement needs \
+                     one of its own)",
                 ),
                 _ => error,
             })?;

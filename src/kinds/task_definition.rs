@@ -211,6 +211,7 @@ impl Kind for TaskDefinitionKind {
             outputs: &["arn", "revision"],
             outputs_changed_by_update: &["arn", "revision"],
             identity: Identity::TagOnCreate,
+            holdable: &["containers.*.image"],
             naming: Some(Naming { attribute: "family", longest: ecs::LONGEST_NAME }),
             canonical,
             check: check::check,
@@ -325,6 +326,9 @@ impl Kind for TaskDefinitionKind {
     }
 
     async fn update(&self, aws: &Aws, request: &UpdateRequest) -> Result<(), CloudError> {
+        if request.changed.iter().all(|name| name == "tags") {
+            return ecs::update_tags(aws, request).await;
+        }
         let definition: TaskDefinition = typed(&request.after)?;
         let newest = revisions::describe(aws, &request.id).await?;
         let is_current =

@@ -172,6 +172,43 @@ pub(super) fn leave_the_rest(given: &[GivenValue], action: &mut Action) {
     }
 }
 
+/// What is not as the stack says where verbs put other values, and nothing tells any more who did: of a state that was
+/// made again from the cloud. By resource and way into its attributes, with what it is and what the stack says.
+pub fn unexplained<'a>(
+    state: &State,
+    graph: &Graph,
+    specs: &dyn Fn(&str) -> Option<&'a KindSpec>,
+) -> Vec<(Address, String, Value, Value)> {
+    let taken = taken_over(state, specs);
+    let mut out = Vec::new();
+    for (address, entry) in state.resources.iter().filter(|(_, entry)| !entry.read_only) {
+        let (Some(resource), Some(spec)) = (graph.get(address), specs(address.kind())) else { continue };
+        let paths = spec.holdable.iter().flat_map(|pattern| ways(&entry.attributes, pattern));
+        for path in paths.filter(|path| !taken.iter().any(|(of, name)| *of == address && name == path)) {
+            let said = at_path(&resource.attributes, &path);
+            let said = said.map(|said| template::resolve(said, &mut |reference| state.answer(reference)));
+            let said = said.as_ref().and_then(template::literal);
+            if let (Some(now), Some(said)) = (at_path(&entry.attributes, &path), said)
+                && *now != said
+            {
+                out.push((address.clone(), path, now.clone(), said));
+            }
+        }
+    }
+    out
+}
+
+/// The ways that there are by a pattern, in which `*` is any key.
+fn ways(attributes: &Attributes, pattern: &str) -> Vec<String> {
+    match pattern.split_once(".*") {
+        None => vec![pattern.to_owned()],
+        Some((before, after)) => {
+            let keys = at_path(attributes, before).and_then(Value::as_object).into_iter().flatten();
+            keys.map(|(key, _)| format!("{before}.{key}{after}")).collect()
+        }
+    }
+}
+
 /// Attributes that belong to another resource of the stack, by address and name, and to which.
 fn owners(inputs: &Inputs<'_>) -> BTreeMap<(Address, String), Address> {
     let mut out = BTreeMap::new();

@@ -7,6 +7,7 @@ mod held;
 mod moves;
 mod planner;
 pub mod refresh;
+mod renames;
 mod saved;
 mod steps;
 
@@ -17,10 +18,11 @@ use serde_json::Value;
 
 pub use diff::same;
 pub use drift::drift;
-pub use held::{Given, GivenValue, Hold, Kept, at_path, standing};
-pub use moves::{MoveError, moves, one_move};
+pub use held::{Given, GivenValue, Hold, Kept, at_path, standing, unexplained};
+pub use moves::{MoveError, moves, one_move, settled_names};
 pub use planner::{Inputs, Mode, PlanError, plan};
 pub use refresh::{LookedUp, Observations, Seen};
+pub use renames::Rename;
 pub use saved::SavedError;
 pub use steps::{Step, StepKind, Steps};
 
@@ -252,6 +254,9 @@ pub struct Plan {
     /// What the state holds from now on, and what it holds no longer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holds: Vec<Hold>,
+    /// What looks renamed, and of which the stack does not tell: it is deleted and made anew.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub renames: Vec<Rename>,
     /// Outputs, in the desired space.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, Value>,

@@ -1,8 +1,9 @@
-//! Moves: what the state holds under one address is put under another, and nothing is changed in the cloud.
+//! Moves: what the state holds under one address is put under another, and nothing is changed in the cloud. It keeps the
+//! names that were made for it.
 
 use std::collections::BTreeSet;
 
-use crate::graph::Address;
+use crate::graph::{Address, Graph, Names};
 use crate::state::{Record, State};
 
 /// Why something cannot be moved.
@@ -43,6 +44,7 @@ impl MoveError {
 /// still taken waits for that to be moved away.
 pub fn moves(state: &State, moved: &[(&Address, &Address)]) -> Vec<Record> {
     let mut held: BTreeSet<Address> = held(state);
+    let mut names = state.names.clone();
     let mut records = Vec::new();
     let mut waiting: Vec<(&Address, &Address)> = Vec::new();
     let mut make = |held: &mut BTreeSet<Address>, from: &Address, to: &Address| match pairs(held, from, to) {
@@ -52,6 +54,7 @@ pub fn moves(state: &State, moved: &[(&Address, &Address)]) -> Vec<Record> {
                 held.insert(to.clone());
                 records.push(Record::Move { from, to });
             }
+            names.rename(from, to);
             true
         }
         Err(error) => !matches!(error, MoveError::Occupied(_)),
@@ -62,7 +65,34 @@ pub fn moves(state: &State, moved: &[(&Address, &Address)]) -> Vec<Record> {
         }
         waiting.retain(|(from, to)| !make(&mut held, from, to));
     }
+    records.extend(named(&names, state));
     records
+}
+
+/// What is to be noted so that a state has these names.
+fn named<'n>(names: &'n Names, state: &State) -> impl Iterator<Item = Record> + use<'n> {
+    names.since(&state.names).into_iter().map(|(address, origin)| Record::Named { address, origin })
+}
+
+/// What becomes of kept names besides: where nothing is left they are let go, and what the stack puts at an address whose
+/// names have moved on gets names of its own.
+pub fn settled_names(state: &State, graph: &Graph) -> Vec<Record> {
+    if state.names.is_empty() {
+        return Vec::new();
+    }
+    let is_held = |address: &Address| state.holds().any(|(held, _)| held.is_within(address.as_str()));
+    let mut names = Names::default();
+    state.names.iter().filter(|(address, _)| is_held(address)).for_each(|(address, origin)| names.set(address, origin));
+    let constructs = graph.resources().iter().filter_map(|one| Address::parse(one.address.construct()?).ok());
+    let declared: BTreeSet<Address> =
+        constructs.chain(graph.resources().iter().map(|one| one.address.clone())).collect();
+    for address in declared.iter().filter(|address| !is_held(address)) {
+        if names.origin(address).as_ref() == address {
+            let free = names.free(address);
+            names.set(address, &free);
+        }
+    }
+    named(&names, state).collect()
 }
 
 /// The records of one move that a user asks for: of a resource, or of all that a construct holds.
@@ -71,7 +101,10 @@ pub fn moves(state: &State, moved: &[(&Address, &Address)]) -> Vec<Record> {
 /// Where it cannot be made.
 pub fn one_move(state: &State, from: &Address, to: &Address) -> Result<Vec<Record>, MoveError> {
     let pairs = pairs(&held(state), from, to)?;
-    Ok(pairs.into_iter().map(|(from, to)| Record::Move { from, to }).collect())
+    let mut names = state.names.clone();
+    names.rename(from, to);
+    let moves = pairs.into_iter().map(|(from, to)| Record::Move { from, to });
+    Ok(moves.chain(named(&names, state)).collect())
 }
 
 /// Every address that the state holds something under.

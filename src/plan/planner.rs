@@ -1,6 +1,8 @@
 //! The planner: desired, state and observed become actions.
 
 mod deletions;
+mod error;
+mod finish;
 mod known;
 mod names;
 mod targets;
@@ -11,12 +13,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::renames::renames;
 use super::{
     Action, After, Change, Drift, FORMAT_VERSION, Given, Kept, LookedUp, Observations, OutputChange, Plan, Seen,
     Summary, Verb, diff, drift, held, refresh,
 };
 use crate::graph::{Address, Attributes, Graph, KindSpec, Problem, Reference, ReplaceOrder, Resource, Scope, template};
 use crate::state::{Deposed, Entry, State};
+pub use error::PlanError;
 use known::{Known, Source};
 
 /// What a plan is for.
@@ -53,100 +57,6 @@ pub struct Inputs<'a> {
     pub replace: &'a [String],
     /// What else than the stack decides.
     pub given: Given<'a>,
-}
-
-/// Why there is no plan.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum PlanError {
-    /// Something that is protected would be deleted or replaced.
-    #[error("{address} is protected, and this would {what} it")]
-    Protected {
-        /// The resource.
-        address: Address,
-        /// `delete` or `replace`.
-        what: &'static str,
-    },
-    /// Something targeted would be deleted before it is made anew, and what is not targeted stands on it.
-    #[error("{address} would be deleted before it is made anew, and {} on it", stand(.users))]
-    Untargeted {
-        /// The resource.
-        address: Address,
-        /// What stands on it.
-        users: Vec<Address>,
-    },
-    /// What would be made has the name of something else in the state: the cloud has one of that name.
-    #[error("{address} would be what {other} in the state is already: the {same}")]
-    Taken {
-        /// What would be made.
-        address: Address,
-        /// What has the name.
-        other: Address,
-        /// What there is one of: `role named `web``.
-        same: String,
-        /// Where the stack no longer has the other one: the move that is probably meant.
-        moved: Option<(String, String)>,
-    },
-    /// A `--target` or `--replace` names nothing.
-    #[error("`{name}` is neither in the stack nor in the state")]
-    UnknownTarget {
-        /// What was given.
-        name: String,
-        /// The address most like it.
-        near: Option<String>,
-    },
-    /// The state holds a kind that this version does not know.
-    #[error("{address}: this version knows no kind `{}`", address.kind())]
-    UnknownKind {
-        /// The resource.
-        address: Address,
-    },
-    /// An attribute is wrong now that its references are known.
-    #[error("{address}: {}", problem.message)]
-    Attribute {
-        /// The resource.
-        address: Address,
-        /// What is wrong.
-        problem: Problem,
-    },
-}
-
-impl PlanError {
-    /// What to do, in a sentence.
-    pub fn remedy(&self) -> String {
-        match self {
-            Self::Protected { .. } => {
-                "if it shall really go, set protect = false on it (in its block, put back if need be) and apply that first".into()
-            }
-            Self::Untargeted { users, .. } => {
-                let options: Vec<String> = users.iter().map(|user| format!("--target {user}")).collect();
-                format!("add {}, or leave --target out", options.join(" "))
-            }
-            Self::Taken { moved: Some((from, to)), .. } => format!(
-                "if it only has another address now, say so at the top of the stack: \
-                 moved = [{{ from = \"{from}\", to = \"{to}\" }}] (or with `cofferdam state mv STACK {from} {to}`); \
-                 otherwise give it another name"
-            ),
-            Self::Taken { other, .. } => {
-                format!("give one of them another name; or change or remove {other} first, in an apply of its own")
-            }
-            Self::UnknownTarget { near: Some(near), .. } => format!("did you mean `{near}`?"),
-            Self::UnknownTarget { near: None, .. } => {
-                "`cofferdam state list STACK` and `cofferdam graph STACK` list what there is".into()
-            }
-            Self::UnknownKind { .. } => "use the version of cofferdam that wrote the state, or a newer one".into(),
-            Self::Attribute { problem, .. } => problem.help.clone().unwrap_or_else(|| "change the stack".into()),
-        }
-    }
-}
-
-fn stand(users: &[Address]) -> String {
-    let names: Vec<&str> = users.iter().map(Address::as_str).collect();
-    format!(
-        "{}, which {} not targeted, stand{}",
-        list(&names),
-        if users.len() == 1 { "is" } else { "are" },
-        if users.len() == 1 { "s" } else { "" }
-    )
 }
 
 /// What goes with things that are deleted before their successors come.
@@ -214,7 +124,14 @@ fn made(inputs: &Inputs<'_>, laid: &held::LaidOver) -> Result<Plan, Vec<PlanErro
     }
     let kept = laid.kept.iter().filter(|kept| is_selected(&kept.address)).map(|kept| planner.told(kept)).collect();
     let holds = laid.holds.iter().filter(|hold| is_selected(&hold.address)).cloned().collect();
-    Ok(Plan { kept, holds, ..planner.finish()? })
+    let plan = Plan { kept, holds, ..planner.finish()? };
+    let renames = match (inputs.mode, inputs.state) {
+        (Mode::Apply, Some(state)) if inputs.targets.is_empty() => {
+            renames(&plan.actions, state, inputs.observed, inputs.specs)
+        }
+        _ => Vec::new(),
+    };
+    Ok(Plan { renames, ..plan })
 }
 
 impl<'a> Planner<'a, '_> {
@@ -497,7 +414,8 @@ impl<'a> Planner<'a, '_> {
             } else {
                 "the stack changed".into()
             };
-            let volatile = if action.changes.is_empty() { &[] } else { spec.outputs_changed_by_update };
+            let is_changed = action.changes.iter().any(|change| change.attribute() != "tags");
+            let volatile = if is_changed { spec.outputs_changed_by_update } else { &[] };
             self.push(action, volatile, false);
         } else {
             self.push(action, &[], false);
@@ -537,81 +455,6 @@ impl<'a> Planner<'a, '_> {
         if protect {
             self.errors.push(PlanError::Protected { address: address.clone(), what });
         }
-    }
-
-    fn finish(self) -> Result<Plan, Vec<PlanError>> {
-        if !self.errors.is_empty() {
-            return Err(self.errors);
-        }
-        let inputs = self.inputs;
-        let mut outputs = BTreeMap::new();
-        let mut output_changes = BTreeMap::new();
-        let empty = BTreeMap::new();
-        let before = inputs.state.map_or(&empty, |state| &state.outputs);
-        if inputs.mode == Mode::Apply {
-            for (name, value) in &inputs.graph.outputs {
-                let value = template::resolve(value, &mut |reference| self.answer(reference));
-                let old = before.get(name);
-                if !old.is_some_and(|old| diff::same(&value, old)) {
-                    let before = old.cloned().unwrap_or(Value::Null);
-                    output_changes.insert(name.clone(), OutputChange { before, after: diff::after(Some(&value)) });
-                }
-                outputs.insert(name.clone(), value);
-            }
-        }
-        for (name, value) in before {
-            if !outputs.contains_key(name) && inputs.targets.is_empty() {
-                let after = After::Known { value: Value::Null };
-                output_changes.insert(name.clone(), OutputChange { before: value.clone(), after });
-            }
-        }
-        let mut outputs_of = BTreeMap::new();
-        if inputs.mode == Mode::Apply {
-            outputs_of = inputs.graph.outputs_of();
-            // What is given as it stands is made from what it was made from.
-            for (name, of) in inputs.state.iter().flat_map(|state| &state.outputs_of) {
-                if before.get(name).is_some_and(|old| outputs.get(name).is_some_and(|new| diff::same(new, old))) {
-                    outputs_of.entry(name.clone()).or_insert_with(|| of.clone());
-                }
-            }
-        }
-        let mut summary = Summary { drift: self.drift.len(), ..Summary::default() };
-        for action in &self.actions {
-            let is_read = inputs
-                .graph
-                .get(&action.address)
-                .is_some_and(|resource| refresh::is_read_only(resource, |kind| (inputs.specs)(kind)));
-            match action.action {
-                Verb::NoChange if is_read => summary.read += 1,
-                Verb::Read => summary.read += 1,
-                Verb::NoChange => summary.no_change += 1,
-                Verb::Create => summary.create += 1,
-                Verb::Update => summary.update += 1,
-                Verb::Replace => summary.replace += 1,
-                Verb::Delete => summary.delete += 1,
-                Verb::Forget => summary.forget += 1,
-            }
-        }
-        Ok(Plan {
-            format_version: FORMAT_VERSION,
-            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-            mode: inputs.mode,
-            scope: inputs.scope.clone(),
-            cloud: inputs.cloud.to_owned(),
-            lineage: inputs.state.map(|state| state.lineage.clone()),
-            serial: inputs.state.map_or(0, |state| state.serial),
-            state_digest: None,
-            inputs_digest: inputs.inputs_digest.to_owned(),
-            seal: None,
-            summary,
-            actions: self.actions,
-            drift: self.drift,
-            kept: Vec::new(),
-            holds: Vec::new(),
-            outputs,
-            outputs_of,
-            output_changes,
-        })
     }
 }
 

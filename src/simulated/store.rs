@@ -206,7 +206,13 @@ impl Holdings {
         if held.attributes == after {
             return Ok(());
         }
-        held.revision += 1;
+        // Tags are no part of what is counted.
+        let rest = |of: &Attributes| -> Attributes {
+            of.iter().filter(|(name, _)| *name != "tags").map(|(name, value)| (name.clone(), value.clone())).collect()
+        };
+        if rest(&held.attributes) != rest(&after) {
+            held.revision += 1;
+        }
         held.ready = ready;
         held.attributes.clone_from(&after);
         self.refer(id, Some((spec.name, &after)));

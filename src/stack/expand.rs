@@ -12,7 +12,7 @@ use super::scopes::Scopes;
 use super::shape::{Shape, is_whole_reference};
 use super::source::Place;
 use crate::constructs::{Expansion, Input};
-use crate::graph::{Address, Attributes, Problem, Scope, template};
+use crate::graph::{Address, Attributes, Names, Problem, Scope, template};
 
 /// A construct and what it expanded to.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub fn expand(
     blocks: Vec<Block>,
     language: &Language<'_>,
     scope: Option<&Scope>,
-    tags: &BTreeMap<String, String>,
+    (tags, names): (&BTreeMap<String, String>, &Names),
     report: &mut Report,
 ) -> (Vec<Block>, BTreeMap<String, Expanded>) {
     let declared: BTreeSet<Address> = blocks.iter().map(|block| block.address.clone()).collect();
@@ -60,7 +60,7 @@ pub fn expand(
         if let (false, Some(scope), false) = (block.broken, scope, unknown.any) {
             let attributes = attributes_of(&block);
             let (address, declared) = (&block.address, &declared);
-            let input = Input { address, attributes: &attributes, scope, declared, blocks: &siblings, tags };
+            let input = Input { address, attributes: &attributes, scope, declared, blocks: &siblings, tags, names };
             match construct.expand(&input) {
                 Ok(expanded) => {
                     resources.extend(made(&block, &expanded));

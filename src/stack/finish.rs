@@ -10,8 +10,8 @@ use super::diagnostic::{Finding, Report};
 use super::expand::finding;
 use super::node::Item;
 use super::shape::Shape;
-use crate::cloud::{ADDRESS_TAG, ENV_TAG, REGION_TAG, STACK_TAG};
-use crate::graph::{Address, Attributes, KindSpec, Resource, Scope, template};
+use crate::cloud::{ADDRESS_TAG, ENV_TAG, NAMED_TAG, REGION_TAG, STACK_TAG};
+use crate::graph::{Address, Attributes, KindSpec, Names, Resource, Scope, template};
 
 /// What all resources of a stack share.
 pub struct Finish<'f> {
@@ -19,6 +19,8 @@ pub struct Finish<'f> {
     pub scope: Scope,
     /// The stack's own tags.
     pub tags: &'f BTreeMap<String, String>,
+    /// What keeps the names of an address that it no longer has.
+    pub names: &'f Names,
 }
 
 impl Finish<'_> {
@@ -60,9 +62,10 @@ impl Finish<'_> {
         if is_made {
             let given: Vec<String> =
                 spec.name_digests.iter().filter_map(|name| attributes.get(*name)).map(Value::to_string).collect();
+            let origin = self.names.origin(&block.address).slug();
             let slug = match given.is_empty() {
-                true => block.address.slug(),
-                false => format!("{}-{}", block.address.slug(), &hex(&Sha256::digest(given.concat()))[..4]),
+                true => origin,
+                false => format!("{origin}-{}", &hex(&Sha256::digest(given.concat()))[..4]),
             };
             let name = default_name(&self.scope.prefix(), &slug, naming.longest);
             attributes.insert(naming.attribute.to_owned(), name.into());
@@ -87,6 +90,10 @@ impl Finish<'_> {
         tags.entry("Name".to_owned()).or_insert(name);
         tags.insert(STACK_TAG.to_owned(), self.scope.stack.clone());
         tags.insert(ADDRESS_TAG.to_owned(), block.address.as_str().to_owned());
+        let origin = self.names.origin(&block.address);
+        if *origin != block.address {
+            tags.insert(NAMED_TAG.to_owned(), origin.as_str().to_owned());
+        }
         if let Some(env) = &self.scope.env {
             tags.insert(ENV_TAG.to_owned(), env.clone());
         }

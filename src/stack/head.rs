@@ -88,6 +88,13 @@ pub fn environments(path: &Path) -> Vec<String> {
     overlay::take_environments(&mut root, report).into_iter().map(|entry| entry.key).collect()
 }
 
+/// Whether a stack's name is written in its file, and not filled in from variables: one file then holds one stack.
+pub fn has_name_of_its_own(path: &Path) -> bool {
+    let Ok((_, text)) = read_text(path) else { return false };
+    let root = node::recovered(&text, 0);
+    root.get("name").and_then(|node| node.text()).is_some_and(|name| !name.contains("${"))
+}
+
 impl Reading {
     /// Reads what is needed to find the stack's state. A variable that has no value is missed only if that names it.
     fn head(&mut self, mut root: Table, text: &str, options: &Options<'_>, env: Option<&str>) -> MadeOut {

@@ -38,11 +38,11 @@ use sha2::{Digest, Sha256};
 pub use blocks::{Guards, StateAt};
 pub use diagnostic::{Diagnostic, Diagnostics, nearest};
 pub use files::Files;
-pub use head::{Head, MadeOut, environments, head, made_out};
+pub use head::{Head, MadeOut, environments, has_name_of_its_own, head, made_out};
 pub use language::{BlockKind, Language, What};
 
 use crate::aws::facts;
-use crate::graph::{Address, Attributes, Graph, GraphError, Resource, Scope, follow_users, template};
+use crate::graph::{Address, Attributes, Graph, GraphError, Names, Resource, Scope, follow_users, template};
 use crate::kinds::Registry;
 use crate::secret::Secrets;
 use blocks::{Block, Top};
@@ -63,16 +63,19 @@ pub struct Options<'a> {
     /// The outputs of another stack of this region, for `${stack.NAME.output}`: of its name and the region. Asked once a
     /// stack, and only if one is named.
     pub stack_outputs: &'a dyn Fn(&str, &str) -> Result<Attributes, String>,
+    /// What keeps the names of an address that it no longer has, by the state.
+    pub names: Names,
 }
 
 impl Default for Options<'_> {
-    /// No environment, no variables, no other stacks.
+    /// No environment, no variables, no other stacks, no names but those of addresses.
     fn default() -> Self {
         Self {
             env: None,
             vars: BTreeMap::new(),
             environment: BTreeMap::new(),
             stack_outputs: &|_, _| Err("no other stack is known here".to_owned()),
+            names: Names::default(),
         }
     }
 }
@@ -307,7 +310,8 @@ impl Reading {
         let env = options.env.as_deref();
         let known = top.region.as_ref().map(|region| scope(&name, region, env));
         let all = std::mem::take(&mut top.blocks);
-        let (mut blocks, constructs) = expand::expand(all, language, known.as_ref(), &top.tags, &mut self.report);
+        let (mut blocks, constructs) =
+            expand::expand(all, language, known.as_ref(), (&top.tags, &options.names), &mut self.report);
         blocks.retain(|block| {
             let known = language.spec(block.address.kind()).is_some();
             if !known {
@@ -345,8 +349,11 @@ impl Reading {
                 report.append(own);
             }
         }
-        let finish =
-            finish::Finish { scope: known.as_ref().unwrap_or(&scope(&name, "", env)).to_owned(), tags: &top.tags };
+        let finish = finish::Finish {
+            scope: known.as_ref().unwrap_or(&scope(&name, "", env)).to_owned(),
+            tags: &top.tags,
+            names: &options.names,
+        };
         let mut resources: Vec<Resource> = Vec::with_capacity(blocks.len());
         let mut passed_on = Vec::new();
         for block in &mut blocks {

@@ -52,16 +52,26 @@ impl Home for Directories {
     }
 
     fn scopes(&self, stack: &str) -> Result<Vec<String>, StateError> {
-        let folder = self.root.join(stack);
-        let names = match fs::read_dir(&folder) {
-            Ok(entries) => entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(StateError::io("read", &folder)(error)),
-        };
-        let mut names: Vec<String> = names.collect();
-        names.sort();
+        names_in(&self.root.join(stack))
+    }
+
+    fn stacks(&self) -> Result<Vec<String>, StateError> {
+        let mut names = names_in(&self.root)?;
+        names.retain(|name| !name.starts_with('.') && self.root.join(name).is_dir());
         Ok(names)
     }
+}
+
+/// What is in a folder, sorted; nothing where there is none.
+fn names_in(folder: &Path) -> Result<Vec<String>, StateError> {
+    let names = match fs::read_dir(folder) {
+        Ok(entries) => entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(StateError::io("read", folder)(error)),
+    };
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    Ok(names)
 }
 
 /// A state in a directory.

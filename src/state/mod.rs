@@ -2,6 +2,7 @@
 //! one place for each stack, environment, cloud, account and region.
 
 mod aside;
+mod back;
 mod deposed;
 mod directory;
 mod error;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use aside::Rebuild;
+pub use back::Back;
 pub use deposed::{Aside, Deposed};
 pub use directory::{Directories, Directory};
 pub use error::StateError;
@@ -37,7 +39,7 @@ pub use sealed::{Encrypt, Keys, Opener, SealedHome};
 pub use snapshot::{Snapshot, hexadecimal, sha256};
 pub use store::{Store, Writer};
 
-use crate::graph::{Address, Attributes, Reference};
+use crate::graph::{Address, Attributes, Names, Reference};
 use crate::secret::Seal;
 
 /// The version of the snapshot's form.
@@ -198,6 +200,13 @@ pub enum Record {
         /// Its address from now on.
         to: Address,
     },
+    /// Names at an address, of a resource or of a construct, are made from this one from now on.
+    Named {
+        /// Where it stands.
+        address: Address,
+        /// Where it stood when they were made.
+        origin: Address,
+    },
     /// A value of a resource is held from now on, or no longer.
     Hold {
         /// The resource.
@@ -247,6 +256,9 @@ pub struct State {
     /// For an emulated cloud: which run of it. Another run has forgotten everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
+    /// The stack's file, as the project's folder has it: by it a stack is known whose name changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// The key of the digests that stand for secret values, where the stack has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seal: Option<Seal>,
@@ -264,6 +276,9 @@ pub struct State {
     /// What is held against what the stack says.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub held: Holds,
+    /// What keeps the names of an address that it no longer has.
+    #[serde(default, skip_serializing_if = "Names::is_empty")]
+    pub names: Names,
     /// Calls that were about to be sent and of whose end nothing is known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unresolved: Vec<Intent>,
@@ -281,12 +296,14 @@ impl State {
             account: account.to_owned(),
             region: region.to_owned(),
             instance: None,
+            file: None,
             seal: None,
             resources: BTreeMap::new(),
             deposed: Aside::default(),
             outputs: BTreeMap::new(),
             outputs_of: BTreeMap::new(),
             held: Holds::new(),
+            names: Names::default(),
             unresolved: Vec::new(),
         }
     }
@@ -296,10 +313,11 @@ impl State {
         self.resources.values().all(|entry| entry.read_only) && self.deposed.is_empty() && self.unresolved.is_empty()
     }
 
-    /// A digest of what exists, of what is held and of the outputs: states with the same digest give the same plan. Calls of whose end
+    /// A digest of what exists, of what is held, of the names that are kept and of the outputs: states with the same digest give the same plan. Calls of whose end
     /// nothing is known are settled before a plan is made and do not count.
     pub fn digest(&self) -> String {
-        sha256(&serde_json::to_vec(&(&self.resources, &self.deposed, &self.outputs, &self.held)).unwrap_or_default())
+        let all = (&self.resources, &self.deposed, &self.outputs, &self.held, &self.names);
+        sha256(&serde_json::to_vec(&all).unwrap_or_default())
     }
 
     /// Puts a resource in its place. What the tool made and what stood there so far stays known: it moves aside until it
@@ -394,6 +412,7 @@ impl State {
                 entries.flat_map(|e| &mut e.depends_on).filter(|a| **a == from).for_each(|a| *a = to.clone());
                 self.outputs_of.values_mut().flatten().filter(|a| **a == from).for_each(|a| *a = to.clone());
             }
+            Record::Named { address, origin } => self.names.set(&address, &origin),
             Record::Outputs { outputs, of } => (self.outputs, self.outputs_of) = (outputs, of),
             Record::Hold { address, path, held } => {
                 let of_resource = self.held.entry(address.clone()).or_default();

@@ -134,6 +134,15 @@ impl Home for ObjectHome {
         scopes.dedup();
         Ok(scopes)
     }
+
+    fn stacks(&self) -> Result<Vec<String>, StateError> {
+        let keys = self.objects.list(&self.prefix)?;
+        let stack = |key: &String| Some(key.strip_prefix(&self.prefix)?.split_once('/')?.0.to_owned());
+        let mut stacks: Vec<String> = keys.iter().filter_map(stack).collect();
+        stacks.sort();
+        stacks.dedup();
+        Ok(stacks)
+    }
 }
 
 /// A state on object storage.

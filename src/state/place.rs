@@ -20,6 +20,12 @@ pub trait Home: Debug + Send + Sync {
     /// # Errors
     /// Where that cannot be read.
     fn scopes(&self, stack: &str) -> Result<Vec<String>, StateError>;
+
+    /// The stacks that there are places of, each as `STACK[@ENV]`, sorted.
+    ///
+    /// # Errors
+    /// Where that cannot be read.
+    fn stacks(&self) -> Result<Vec<String>, StateError>;
 }
 
 /// What stands in a place: the snapshot and the journal that was written since, read at one moment.

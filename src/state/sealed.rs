@@ -200,6 +200,10 @@ impl Home for SealedHome {
     fn scopes(&self, stack: &str) -> Result<Vec<String>, StateError> {
         self.inner.scopes(stack)
     }
+
+    fn stacks(&self) -> Result<Vec<String>, StateError> {
+        self.inner.stacks()
+    }
 }
 
 /// A place whose contents are encrypted.

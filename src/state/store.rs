@@ -428,6 +428,11 @@ impl Writer {
         }
     }
 
+    /// Notes the stack's file, to be kept with what this run changes.
+    pub fn set_file(&mut self, file: String) {
+        self.state.file = Some(file);
+    }
+
     /// Keeps the key of the digests that stand for secret values.
     pub fn set_seal(&mut self, seal: Seal) {
         self.state.seal = Some(seal);

@@ -76,6 +76,31 @@ fn a_plan_that_deletes_most_of_a_stack_is_refused_unless_allowed() {
     assert_eq!(project.ids().len(), 3);
 }
 
+/// What is made anew loses all that is in it.
+#[test]
+fn what_is_made_anew_counts_as_deleted() {
+    let project = Project::new(Emulator::Moto, &many(""));
+    project.succeeds(&["apply", "--yes"]);
+    let before = project.ids();
+    project.write(&many("").replace("10.0.0.0", "10.1.0.0"));
+    insta::assert_snapshot!(refused(&project, &["apply", "--yes"]), @r"
+    error: 9 of 9 resources would be deleted and made anew, and this stack allows 50 percent
+      help: look at the plan: does a value differ that cannot be changed in place? If they shall go, give --allow-deletes; `max_delete_percent` in [guards] sets the share
+    ");
+    assert_eq!(project.ids(), before, "nothing was changed");
+    // One word less in the stack, too.
+    let text = many("").replace("10.0.0.0", "10.1.0.0");
+    let from = text.find("[security_group.g7]").unwrap_or(text.len());
+    project.write(&text[..from]);
+    insta::assert_snapshot!(refused(&project, &["apply", "--yes"]), @r"
+    error: 9 of 9 resources would be deleted, 8 of them to be made anew, and this stack allows 50 percent
+      help: look at the plan: is a block, a file or the environment missing? If they shall go, give --allow-deletes; `max_delete_percent` in [guards] sets the share
+    ");
+    project.succeeds(&["apply", "--yes", "--allow-deletes"]);
+    project.plan_is_empty("making it anew");
+    project.succeeds(&["destroy", "--yes"]);
+}
+
 #[test]
 fn destroying_is_explicit_and_not_guarded() {
     let project = Project::new(Emulator::Moto, &many("[guards]\nmax_delete_percent = 0\n"));

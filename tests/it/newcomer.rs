@@ -100,6 +100,48 @@ fn a_region_that_was_changed_is_no_second_copy() {
 }
 
 #[test]
+fn a_name_that_was_changed_is_no_second_copy() {
+    let project = Project::new(Emulator::Moto, LOGS);
+    project.succeeds(&["apply", "--yes"]);
+    let file = project.path("stack.toml");
+    let other = crate::support::unique("other");
+    let renamed = fs::read_to_string(&file).expect("it is there").replace(&project.name, &other);
+    fs::write(&file, &renamed).expect("it is written");
+    let told = |text: String| text.replace(&other, "other").replace(&project.name, "demo");
+    keep("a_name_that_was_changed_is_no_second_copy", 1, &told(fails(&project, &["plan"])));
+    for arguments in [vec!["apply", "--yes"], vec!["destroy", "--yes"]] {
+        assert!(fails(&project, &arguments).contains("--new-name"), "{arguments:?}");
+    }
+    project.succeeds(&["plan", "--new-name"]);
+    // The file has another name, too.
+    let moved = project.path("moved.toml");
+    fs::rename(&file, &moved).expect("it is moved");
+    let run =
+        |arguments: &[&str]| project.command().args(arguments).args(["--cloud", "aws"]).output().expect("it runs");
+    let refused = run(&["plan", "moved.toml"]);
+    assert!(text(&refused.stderr).contains("--new-name"), "{}", text(&refused.stderr));
+    // A copy beside the original is another stack.
+    project.write(LOGS);
+    assert!(run(&["plan", "moved.toml"]).status.success());
+    project.succeeds(&["destroy", "--yes"]);
+}
+
+/// One file may well be many stacks.
+#[test]
+fn a_name_that_is_a_variable_may_be_another_each_time() {
+    let project = Project::new(Emulator::Moto, "");
+    let text =
+        format!("name = \"{}-${{vars.who}}\"\nregion = \"eu-west-2\"\n[vars]\nwho = \"a\"\n{LOGS}", project.name);
+    fs::write(project.path("stack.toml"), text).expect("it is written");
+    for who in ["who=a", "who=b"] {
+        project.succeeds(&["apply", "--yes", "--var", who]);
+    }
+    for who in ["who=a", "who=b"] {
+        project.succeeds(&["destroy", "--yes", "--var", who]);
+    }
+}
+
+#[test]
 fn the_state_is_where_the_stack_file_is_from_wherever_it_is_looked_at() {
     let project = Project::new(Emulator::Moto, "");
     let stack = "name = \"{n}\"\nregion = \"eu-west-2\"\n[role.web]\nservice = \"ec2.amazonaws.com\"\n\

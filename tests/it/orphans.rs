@@ -103,3 +103,25 @@ fn what_is_no_orphan_is_not_touched() {
       help: `cofferdam orphans` lists those that there are
     ");
 }
+
+/// A state that was put back from a copy knows what was made anew since by an id that is gone.
+#[test]
+fn what_took_the_place_of_something_gone_is_adopted_in_its_place() {
+    let project =
+        Project::new(Emulator::Moto, "[vpc.main]\ncidr = \"10.0.0.0/16\"\n\n[security_group.web]\nvpc = \"main\"\n");
+    project.succeeds(&["apply", "--yes"]);
+    let folder = std::fs::read_dir(project.path("state").join(&project.name)).expect("a state");
+    let folder = folder.map(|entry| entry.expect("readable").path()).next().expect("one state");
+    let copy = std::fs::read(folder.join("snapshot.json")).expect("a snapshot");
+    project.succeeds(&["apply", "--yes", "--replace", "security_group.web"]);
+    let now = project.ids();
+    std::fs::write(folder.join("snapshot.json"), copy).expect("it is put back");
+    assert_ne!(project.ids(), now);
+    let refused = project.run(&["apply", "--yes"]);
+    let told = text(&refused.stdout) + &text(&refused.stderr);
+    assert!(told.contains("cofferdam orphans STACK --adopt"), "{told}");
+    project.succeeds(&["orphans", "--yes", "--adopt"]);
+    assert_eq!(project.ids(), now);
+    project.plan_is_empty("adopting");
+    project.succeeds(&["destroy", "--yes"]);
+}

@@ -67,6 +67,9 @@ fn render(plan: &Plan) -> String {
     for hold in &plan.holds {
         let _ = writeln!(out, "let go: {} {}", hold.address, hold.path);
     }
+    for rename in &plan.renames {
+        let _ = writeln!(out, "looks renamed: {} -> {}", rename.from, rename.to);
+    }
     for (name, change) in &plan.output_changes {
         let _ = writeln!(out, "output {name}: {} -> {}", value(&change.before), after(&change.after));
     }
@@ -283,6 +286,40 @@ rows! {
         desired: json!({ "node.a": { "size": 9 } }),
         state: json!({ "node.a": node(json!({ "size": 1 })) }),
         observed: json!({ "node.a": { "size": 9 } }),
+        ..Row::default()
+    };
+
+    tags_alone_change_no_outputs: Row {
+        desired: json!({
+            "node.base": { "size": 1, "tags": { "Name": "new" } },
+            "node.by_serial": { "inputs": ["${node.base.serial}"] },
+        }),
+        state: json!({
+            "node.base": node(json!({ "size": 1, "tags": { "Name": "old" } })),
+            "node.by_serial": node_on(&["node.base"], json!({ "inputs": ["0"] })),
+        }),
+        ..Row::default()
+    };
+
+    what_looks_renamed_is_told: Row {
+        desired: json!({
+            "node.new": { "size": 3, "inputs": ["a", "b"] },
+            "edge.new/node.main": { "size": 1, "inputs": ["${edge.new/node.other.id}", "at-new"] },
+            "edge.new/node.other": { "size": 2 },
+            "node.twin_a": { "size": 7 },
+            "node.twin_b": { "size": 7 },
+            "node.unlike": { "size": 9, "inputs": ["x"] },
+            "node.cloudy": { "size": 100 },
+        }),
+        state: json!({
+            "node.old": node(json!({ "size": 3, "inputs": ["a", "b"] })),
+            "edge.old/node.main": node_on(&["edge.old/node.other"], json!({ "size": 1, "inputs": ["id-of-edge.old/node.other", "at-old"] })),
+            "edge.old/node.other": node(json!({ "size": 2 })),
+            "node.former_a": node(json!({ "size": 7 })),
+            "node.former_b": node(json!({ "size": 7 })),
+            "node.rain": node(json!({ "size": 5, "inputs": ["p", "q"] })),
+        }),
+        observed: json!({ "node.rain": { "tags": { "cofferdam:address": "node.cloudy" } } }),
         ..Row::default()
     };
 

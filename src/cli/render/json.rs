@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::apply::{Event, Orphan, Recovered, Report};
+use crate::graph::Address;
 use crate::plan::{FORMAT_VERSION, Plan};
 use crate::secret::without_digests;
 use crate::state::Run;
@@ -41,6 +42,7 @@ pub fn plan(plan: &Plan) -> Value {
         "drift": plan.drift,
         "kept": plan.kept,
         "holds": plan.holds,
+        "renames": plan.renames,
         "outputs": plan.output_changes,
     });
     without_digests(&mut told);
@@ -53,7 +55,7 @@ pub fn versioned<T: serde::Serialize>(name: &str, value: &T) -> Value {
 }
 
 /// What a recovery found: what `recover --json` prints.
-pub fn recovered(recovered: &Recovered) -> Value {
+pub fn recovered(recovered: &Recovered, held: &[(Address, String, Value, Value)]) -> Value {
     let found: serde_json::Map<String, Value> = recovered
         .found
         .iter()
@@ -67,6 +69,12 @@ pub fn recovered(recovered: &Recovered) -> Value {
             (address.to_string(), one)
         })
         .collect();
+    let held: Vec<Value> = held
+        .iter()
+        .map(
+            |(address, path, value, stack)| json!({ "address": address, "path": path, "value": value, "stack": stack }),
+        )
+        .collect();
     let nameless: Vec<Value> = recovered.nameless.iter().map(|(kind, id)| json!({ "kind": kind, "id": id })).collect();
     json!({
         "format_version": FORMAT_VERSION,
@@ -74,6 +82,7 @@ pub fn recovered(recovered: &Recovered) -> Value {
         "missing": recovered.missing,
         "disputed": recovered.disputed,
         "nameless": nameless,
+        "held": held,
     })
 }
 

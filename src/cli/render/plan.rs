@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::{changes, plural, style, value};
-use crate::plan::{Action, After, Drift, Mode, Plan, Summary, Verb};
+use crate::plan::{Action, After, Drift, Mode, Plan, Rename, Summary, Verb};
 
 /// A whole plan.
 pub fn plan(plan: &Plan) -> String {
@@ -20,7 +20,23 @@ pub fn plan(plan: &Plan) -> String {
     }
     text.push_str(&summary(plan));
     text.push_str(&legend(plan));
+    renames(plan, &mut text);
     text
+}
+
+/// What is deleted and made anew, though it most likely was only renamed.
+fn renames(plan: &Plan, text: &mut String) {
+    if plan.renames.is_empty() {
+        return;
+    }
+    let count = plan.renames.len();
+    for Rename { from, to } in &plan.renames {
+        let _ = writeln!(text, "{}", style::note(&format!("{to} looks like {from} renamed, and would be made anew")));
+    }
+    let moves: Vec<String> =
+        plan.renames.iter().map(|Rename { from, to }| format!("{{ from = \"{from}\", to = \"{to}\" }}")).collect();
+    let keeps = if count == 1 { "keeps what stands there" } else { "keep what stands there" };
+    let _ = writeln!(text, "  moved = [{}] at the top of the stack {keeps}", moves.join(", "));
 }
 
 /// What the marks mean that stand before the addresses.

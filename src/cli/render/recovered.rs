@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::{plural, style};
+use serde_json::Value;
+
+use super::{plural, style, value};
 use crate::apply::{Found, Orphan, Recovered};
-use crate::graph::Graph;
+use crate::graph::{Address, Graph};
 use crate::state::State;
 
 /// Everything that was found, what was not, and what cannot be decided here.
@@ -54,6 +56,22 @@ pub fn recovered(recovered: &Recovered, stack: &str) -> String {
             text,
             "Say which of the claimants is the right one, before anything is applied: cofferdam import {stack} {address} \
              {id}; the others are orphans then."
+        );
+    }
+    text
+}
+
+/// What is not as the stack says, and is most likely so because a verb set it.
+pub fn held(held: &[(Address, String, Value, Value)]) -> String {
+    let mut text = String::new();
+    for (address, path, now, said) in held {
+        let _ = writeln!(text, "= {address}  {path} {}; the stack says {}", value::inline(now), value::inline(said));
+    }
+    if !held.is_empty() {
+        let _ = writeln!(
+            text,
+            "What a deploy, rollback or scale may have set is held as it is; `cofferdam apply --reset` makes it what the stack \
+             says."
         );
     }
     text

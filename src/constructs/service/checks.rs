@@ -57,6 +57,8 @@ pub struct Discovery {
     pub namespace: String,
     /// The name in it.
     pub name: String,
+    /// Whether the name was made for it.
+    pub is_made: bool,
     /// Seconds that answers may be kept.
     pub ttl: u32,
 }
@@ -127,7 +129,7 @@ impl Chosen {
         }
         let discovery = discovery(service, input, &mut problems);
         let providers = (ground != Ground::Fargate).then(|| list_of(input, &cluster)).flatten();
-        let name = format!("{}-{}", input.scope.prefix(), input.address.name()).to_lowercase().replace('_', "-");
+        let name = format!("{}-{}", input.scope.prefix(), input.own_name()).to_lowercase().replace('_', "-");
         if problems.is_empty() {
             Ok(Self { name, cluster, ground, mode, place, cpu, memory, providers, exposure, discovery })
         } else {
@@ -366,6 +368,7 @@ fn discovery(service: &Service, input: &Input<'_>, problems: &mut Vec<Problem>) 
             return None;
         }
     };
-    let name = settings.name.unwrap_or_else(|| input.address.name().to_lowercase().replace('_', "-"));
-    Some(Discovery { namespace, name, ttl: settings.ttl.unwrap_or(10) })
+    let is_made = settings.name.is_none();
+    let name = settings.name.unwrap_or_else(|| input.own_name().to_lowercase().replace('_', "-"));
+    Some(Discovery { namespace, name, is_made, ttl: settings.ttl.unwrap_or(10) })
 }

@@ -114,7 +114,7 @@ impl Exposure {
             (None, false) => 80,
         };
         let exposure = Self {
-            priority: expose.priority.unwrap_or_else(|| priority(expose, input.address)),
+            priority: expose.priority.unwrap_or_else(|| priority(expose, &input.names.origin(input.address))),
             port: expose.port.unwrap_or(usual),
             settings: expose.clone(),
             balancer,
@@ -241,7 +241,7 @@ fn check_priority(own: &Exposure, listener: &str, input: &Input<'_>, problems: &
                         .map(|one| one.name().to_owned())
                 });
                 listener.is_some_and(|one| same_listener(&one))
-                    && other.priority.unwrap_or_else(|| priority(&other, address)) == own.priority
+                    && other.priority.unwrap_or_else(|| priority(&other, &input.names.origin(address))) == own.priority
             }
             _ => false,
         }

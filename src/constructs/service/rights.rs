@@ -238,7 +238,7 @@ pub fn task(service: &Service, input: &Input<'_>) -> Option<Value> {
         return None;
     }
     let managed: Vec<String> = service.managed_policies.iter().map(|name| managed_policy(input, name)).collect();
-    let name = input.address.name();
+    let name = input.own_name();
     Some(json!({
         "service": ECS_TASKS,
         "description": format!("What {}-{name} may do", input.scope.prefix()),

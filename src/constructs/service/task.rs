@@ -22,7 +22,7 @@ pub fn definition(service: &Service, chosen: &Chosen, input: &Input<'_>, logs: O
         containers.insert(name.clone(), sidecar);
     }
     // Its name is the service's, whatever is beside it.
-    containers.insert(input.address.name().to_owned(), container(service, input, logs));
+    containers.insert(input.own_name(), container(service, input, logs));
     json!({
         "family": chosen.name,
         "runs_on": [if fargate { "fargate" } else { "ec2" }],

@@ -16,6 +16,7 @@ mod dns;
 mod ec2;
 mod going;
 mod identity;
+mod moves;
 mod network;
 mod services;
 mod workflow;
