@@ -54,7 +54,7 @@ pub async fn run(args: &Args) -> Outcome {
     is_image(&hand.session, entry, &path, &args.image)?;
     let follows = "task_definition".to_owned();
     let values = [
-        hand.gives(definition, &path, args.image.as_str().into()),
+        hand.gives(definition, &path, args.image.as_str().into())?,
         // What a rollback held is over.
         GivenValue { address: service.address.clone(), path: follows.clone(), value: None, held: None },
     ];

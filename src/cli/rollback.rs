@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::apply::{RunOptions, WaitOptions};
 use super::failure::{Failure, Outcome};
-use super::service::{Hand, ServiceOptions};
+use super::service::{Hand, ServiceOptions, held};
 use crate::plan::GivenValue;
 use crate::services::{self, Service, revision_of};
 
@@ -43,7 +43,7 @@ pub async fn run(args: &Args) -> Outcome {
     let arn = Value::from(chosen(&service, &releases, running, args)?);
     // What the stack says anyhow is not held.
     let newest = services::definition_of(hand.state(), &service).and_then(|(_, entry)| entry.outputs.get("arn"));
-    let held = (newest != Some(&arn)).then(|| hand.held(arn.clone()));
+    let held = (newest != Some(&arn)).then(|| held("rollback", arn.clone()));
     let (address, path) = (service.address.clone(), "task_definition".to_owned());
     let targets = [address.clone()];
     let values = [GivenValue { address, path, value: Some(arn), held }];

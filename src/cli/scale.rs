@@ -53,7 +53,7 @@ pub async fn run(args: &Args) -> Outcome {
     if let Some((target, entry)) = target {
         within(&hand.session, args.count, &service, (target, entry)).await?;
     }
-    let given = hand.gives(service.address, "count", args.count.into());
+    let given = hand.gives(service.address, "count", args.count.into())?;
     // What scales it goes on from there; nobody else holds the count then.
     let values = [GivenValue { held: given.held.clone().filter(|_| target.is_none()), ..given }];
     let targets = [service.address.clone()];

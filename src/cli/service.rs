@@ -115,19 +115,17 @@ impl Hand {
     }
 
     /// A value that is given by this verb: held from now on, but where the stack says the same.
-    pub fn gives(&self, address: &Address, path: &str, value: Value) -> GivenValue {
-        let stack = self.session.graph.get(address).and_then(|resource| at_path(&resource.attributes, path));
+    ///
+    /// # Errors
+    /// What is wrong in the stack.
+    pub fn gives(&self, address: &Address, path: &str, value: Value) -> Result<GivenValue, Failure> {
+        let graph = self.session.graph(Some(self.state()))?;
+        let stack = graph.get(address).and_then(|resource| at_path(&resource.attributes, path));
         let held = match stack {
             Some(said) if same(said, &value) => None,
-            _ => Some(self.held(value.clone())),
+            _ => Some(held(self.verb, value.clone())),
         };
-        GivenValue { address: address.clone(), path: path.to_owned(), value: Some(value), held }
-    }
-
-    /// A value as this verb holds it from now on.
-    pub fn held(&self, value: Value) -> HeldValue {
-        let holder = holder(self.verb);
-        HeldValue { value, by: self.verb.to_owned(), who: format!("{}@{}", holder.user, holder.host), at: holder.since }
+        Ok(GivenValue { address: address.clone(), path: path.to_owned(), value: Some(value), held })
     }
 
     /// Plans these values for these resources alone, asks, and applies.
@@ -149,4 +147,10 @@ impl Hand {
 /// Ends a verb that only looked.
 pub fn done() -> Outcome {
     Ok(ExitCode::SUCCESS)
+}
+
+/// A value, held by a verb from now on.
+pub fn held(verb: &str, value: Value) -> HeldValue {
+    let holder = holder(verb);
+    HeldValue { value, by: verb.to_owned(), who: format!("{}@{}", holder.user, holder.host), at: holder.since }
 }

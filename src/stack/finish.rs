@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::blocks::{Block, check_tags};
+use super::blocks::Block;
 use super::diagnostic::{Finding, Report};
 use super::expand::finding;
 use super::node::Item;
 use super::shape::Shape;
+use super::top::check_tags;
 use crate::cloud::{ADDRESS_TAG, ENV_TAG, NAMED_TAG, REGION_TAG, STACK_TAG};
 use crate::graph::{Address, Attributes, KindSpec, Names, Resource, Scope, template};
 

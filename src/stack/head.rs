@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::blocks::{self, Guards, StateAt};
 use super::diagnostic::{Diagnostics, Report};
 use super::node::{self, Item, Node, Table};
 use super::scopes::Scopes;
 use super::source::{Place, Sources};
+use super::top::{self, Guards, StateAt};
 use super::{Options, Reading, Stack, overlay, read_text};
 
 /// Which stack a file holds: enough to find its state.
@@ -109,11 +109,11 @@ impl Reading {
         self.fill_own(&mut tree, options, &mut scopes);
         scopes.fill(&mut tree, &self.sources, &mut self.report);
         let Item::Table(root) = tree.item else { return MadeOut::default() };
-        let top = blocks::read_top(root, tree.place, &[], &mut self.report);
+        let top = top::read_top(root, tree.place, &[], &mut self.report);
         // What is wrong with the guards is told by whoever reads the whole stack.
         let guards = guards.map(|mut entry| {
             scopes.fill(&mut entry.node, &self.sources, &mut Report::default());
-            blocks::guards(&entry.node, None, &mut Report::default())
+            top::guards(&entry.node, None, &mut Report::default())
         });
         MadeOut { name: top.name, region: top.region, state: top.state, guards: guards.unwrap_or_default() }
     }

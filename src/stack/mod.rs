@@ -1,7 +1,7 @@
 //! The stack language: TOML files into a graph of resources, with everything that is wrong told at its place.
 //!
 //! The steps, one file each: text into a tree with places ([`node`]), the environment laid over it ([`overlay`]),
-//! variables filled in ([`scopes`]), blocks held against their schemas ([`blocks`], [`shape`]), documents read
+//! variables filled in ([`scopes`]), top and blocks held against their schemas ([`top`], [`blocks`], [`shape`]), documents read
 //! ([`files`]), constructs expanded ([`expand`]), names resolved and references checked ([`resolve`]), names, tags and
 //! defaults filled in ([`finish`]), resources compared with each other ([`cross`]).
 //!
@@ -9,6 +9,7 @@
 
 mod blocks;
 mod cross;
+mod declared;
 mod diagnostic;
 mod expand;
 mod files;
@@ -27,6 +28,7 @@ mod secrecy;
 mod shape;
 mod source;
 mod substitute;
+mod top;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -35,22 +37,23 @@ use std::sync::Arc;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-pub use blocks::{Guards, StateAt};
 pub use diagnostic::{Diagnostic, Diagnostics, nearest};
 pub use files::Files;
 pub use head::{Head, MadeOut, environments, has_name_of_its_own, head, made_out};
 pub use language::{BlockKind, Language, What};
+pub use top::{Guards, StateAt};
 
 use crate::aws::facts;
 use crate::graph::{Address, Attributes, Graph, GraphError, Names, Resource, Scope, follow_users, template};
 use crate::kinds::Registry;
 use crate::secret::Secrets;
-use blocks::{Block, Top};
+use blocks::Block;
 use diagnostic::{Finding, Report};
 use node::{Item, Node, Table};
 use scopes::Scopes;
 use shape::Shape;
 use source::{Place, Sources};
+use top::Top;
 
 /// What a stack is read with.
 pub struct Options<'a> {

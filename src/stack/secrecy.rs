@@ -1,10 +1,10 @@
 //! Where secrets may flow: whole, into the attributes that a kind keeps for them, and nowhere else.
 
-use super::blocks::Top;
 use super::diagnostic::{Finding, Report};
 use super::language::Language;
 use super::node::Node;
 use super::source::Place;
+use super::top::Top;
 use crate::secret::{Mark, Secrets};
 
 /// Reports every secret that stands where it would be written down or shown, and every attribute that takes a secret and

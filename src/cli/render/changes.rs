@@ -336,7 +336,28 @@ mod tests {
                 containers("${repository.app.url}:v1", "one\n${vpc.main.id}\n"),
             ),
         ];
-        insta::assert_snapshot!(format!("{}\n{}", shown(&all, Verb::Update), shown(&all, Verb::Create)), @"");
+        insta::assert_snapshot!(format!("{}\n{}", shown(&all, Verb::Update), shown(&all, Verb::Create)), @r#"
+          user_data
+              #!/bin/sh
+            - join other
+            + join ‹cluster.main.name›
+              echo ${HOME}
+          containers.app.boot
+              one
+            - two
+            + ‹vpc.main.id›
+          containers.app.free
+              ${X}
+            - 2
+            + 1
+          containers.app.image  "nginx:1" → "‹repository.app.url›:v1"
+
+          user_data
+            + #!/bin/sh
+            + join ‹cluster.main.name›
+            + echo ${HOME}
+          containers  { app = { boot = "one\n‹vpc.main.id›\n", free = "${X}\n1", image = "‹repository.app.url›:v1" } }
+        "#);
     }
 
     #[test]
