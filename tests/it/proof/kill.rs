@@ -127,6 +127,10 @@ fn killed(project: &Project, verb: &str, at: u64) -> (bool, String) {
     let endpoint = proxy(&Emulator::Moto.connect().endpoint.expect("an endpoint"), executioner.clone());
     let mut command = project.command();
     command.env("AWS_ENDPOINT_URL", endpoint).args([verb, "stack.toml", "--cloud", "aws", "--yes"]);
+    if verb == "apply" {
+        // The edit makes most of it anew.
+        command.arg("--allow-deletes");
+    }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("it starts");
     let mut stderr = child.stderr.take().expect("it is piped");
@@ -200,7 +204,7 @@ async fn life(seed: u64) -> Vec<u64> {
             project.nothing_is_left_of(&state.expect("it was applied")).await;
             continue;
         }
-        let output = project.run(&["apply", "--yes"]);
+        let output = project.run(&["apply", "--yes", "--allow-deletes"]);
         let again = text(&output.stderr);
         assert!(output.status.success(), "seed {seed}, {verb} killed at {at}:\n{told}\n{again}");
         for intent in state.iter().flat_map(|state| &state.unresolved) {
