@@ -100,7 +100,7 @@ fn what_is_no_orphan_is_not_touched() {
     assert_eq!(refused.status.code(), Some(1));
     insta::assert_snapshot!(text(&refused.stderr), @r"
     error: `vpc.main` is no orphan of this stack
-      help: `cofferdam orphans` lists those that there are
+      help: `cofferdam orphans stack.toml --cloud aws` lists those that there are
     ");
 }
 

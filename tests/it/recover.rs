@@ -145,7 +145,7 @@ fn a_whole_state_is_not_made_again_by_mistake() {
     let refused = project.run(&["recover", "--yes"]);
     insta::assert_snapshot!(text(&refused.stderr), @r"
     error: the state is whole, and holds 3 resources: there is nothing to recover
-      help: `cofferdam orphans` lists what is in the cloud and not in it; --anew sets it aside nevertheless
+      help: `cofferdam orphans stack.toml --cloud aws` lists what is in the cloud and not in it; --anew sets it aside nevertheless
     ");
     assert_eq!(refused.status.code(), Some(1));
     assert_eq!(project.state(), before);
@@ -221,7 +221,7 @@ fn what_was_never_there_is_not_recovered() {
     assert_eq!(output.status.code(), Some(1));
     insta::assert_snapshot!(text(&output.stderr), @r"
     error: nothing of this stack was found; no state is written
-      help: check account, region and environment; where nothing exists, `cofferdam apply` begins anew
+      help: check account, region and environment; where nothing exists, `cofferdam apply stack.toml --cloud aws` begins anew
     ");
     assert!(!project.path("state").join(&project.name).join("snapshot.json").exists());
 }

@@ -381,7 +381,7 @@ async fn one_name_at_two_addresses_is_refused() {
     let told = fails(&project, &["apply", "--yes"]).replace(&project.name, "demo");
     insta::assert_snapshot!(told, @r#"
     error: role.api would be what role.web in the state is already: the IAM role named `demo-api`
-      help: if it only has another address now, say so at the top of the stack: moved = [{ from = "role.web", to = "role.api" }] (or with `cofferdam state mv STACK role.web role.api`); otherwise give it another name
+      help: if it only has another address now, say so at the top of the stack: moved = [{ from = "role.web", to = "role.api" }] (or with `cofferdam state mv stack.toml --cloud aws role.web role.api`); otherwise give it another name
     "#);
     project.write(&format!("moved = [{{ from = \"role.web\", to = \"role.api\" }}]\n{renamed}"));
     project.succeeds(&["apply", "--yes"]);
@@ -390,7 +390,7 @@ async fn one_name_at_two_addresses_is_refused() {
     project.succeeds(&["state mv", "role.api", "role.wbe"]);
     project.write(renamed);
     let told = fails(&project, &["plan"]);
-    assert!(told.contains("cofferdam state mv STACK role.wbe role.api"), "{told}");
+    assert!(told.contains("cofferdam state mv stack.toml --cloud aws role.wbe role.api"), "{told}");
     project.succeeds(&["state mv", "role.wbe", "role.api"]);
     project.plan_is_empty("moving it back");
     project.succeeds(&["destroy", "--yes"]);
