@@ -44,7 +44,7 @@ test: ## run all tests (the emulators they need are installed on first use)
 
 .PHONY: prove
 prove: ## prove that nothing is lost: every moment, 10,000 seeds, 50 kills (SEEDS=…, KILLS=…; an hour)
-	@COFFERDAM_EVERY=1 COFFERDAM_SEEDS=$(SEEDS) COFFERDAM_KILLS=$(KILLS) $(CARGO) test --test it proof:: -- --nocapture
+	@COFFERDAM_EVERY=1 COFFERDAM_SEEDS=$(SEEDS) COFFERDAM_KILLS=$(KILLS) $(CARGO) test --test it -- proof:: permissions:: --nocapture
 
 .PHONY: fuzz
 fuzz: ## feed bad stacks, states, journals and plans to their readers for an hour (FUZZ=seconds for each)

@@ -253,8 +253,8 @@ impl Kind for TaskDefinitionKind {
             // A revision is registered with its tags.
             "ecs:TagResource" if registers => true,
             "ecs:UntagResource" if registers => false,
-            // Those of the account are listed.
-            "ecs:DescribeTaskDefinition" => taking.during != During::Read,
+            // Several are looked for among all that the account has, as far as those are listed.
+            "ecs:ListTaskDefinitions" if taking.during == During::Read => taking.together > 1,
             _ => taking.takes(call),
         }
     }

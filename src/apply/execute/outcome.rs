@@ -141,7 +141,7 @@ impl Run<'_> {
             return;
         }
         let elapsed = progressing.started.map(|at| at.elapsed()).unwrap_or_default();
-        let often = (usual / 30).max(FIRST_PAUSE);
+        let often = (usual / 40).max(FIRST_PAUSE);
         let most = match elapsed {
             early if early < usual / 2 => (usual / 2 - early).max(often),
             near if near < usual * 3 / 2 => often,
