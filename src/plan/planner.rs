@@ -18,7 +18,7 @@ use super::{
     Action, After, Change, Drift, FORMAT_VERSION, Given, Kept, LookedUp, Observations, OutputChange, Plan, Seen,
     Summary, Verb, diff, drift, held, refresh,
 };
-use crate::graph::{Address, Attributes, Graph, KindSpec, Problem, Reference, ReplaceOrder, Resource, Scope, template};
+use crate::graph::{Address, Attributes, Graph, KindSpec, Reference, ReplaceOrder, Resource, Scope, template};
 use crate::state::{Deposed, Entry, State};
 pub use error::PlanError;
 use known::{Known, Source};
