@@ -118,6 +118,8 @@ struct Progressing {
     /// How many answers were lost, and when the last one was.
     lost: u32,
     lost_at: Option<Instant>,
+    /// Whether a create call without an answer may have had its effect, whatever later ones were answered.
+    doubtful: bool,
     intent: Option<u64>,
     request: Option<Arc<CreateRequest>>,
     update: Option<Arc<UpdateRequest>>,
@@ -141,6 +143,7 @@ impl Default for Progressing {
             pause: FIRST_PAUSE,
             lost: 0,
             lost_at: None,
+            doubtful: false,
             intent: None,
             request: None,
             update: None,

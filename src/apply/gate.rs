@@ -41,7 +41,8 @@ impl Gate {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Sends a call as often as its errors allow. What stands before the colon of `action` is the service.
+    /// Sends a call as often as its errors allow. What stands before the colon of `action` is the service. An error that
+    /// comes after an answer was lost is marked as [doubtful](CloudError::doubtful).
     ///
     /// # Errors
     /// Once sending it again did not help, or at once where it cannot.
@@ -80,7 +81,7 @@ impl Gate {
                 _ => false,
             };
             if !retry {
-                return Err(error);
+                return Err(CloudError { doubtful: error.doubtful || lost > 0, ..error });
             }
             tokio::time::sleep(self.limiter.pause(lost.max(throttled))).await;
         }

@@ -40,6 +40,8 @@ pub struct CloudError {
     pub request_id: Option<Box<str>>,
     /// What to do, where more is known than the class says.
     pub help: Option<String>,
+    /// Whether the call was sent before, without an answer: whatever this one says, that one may have been done.
+    pub doubtful: bool,
 }
 
 impl CloudError {
@@ -57,6 +59,7 @@ impl CloudError {
             message: message.into(),
             request_id: None,
             help: None,
+            doubtful: false,
         }
     }
 

@@ -279,6 +279,46 @@ async fn a_lost_answer_is_not_created_twice_though_it_is_invisible_for_a_while()
     }
 }
 
+/// The call is sent again with its token; that this one is refused does not mean that nothing is there.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_after_a_lost_answer_is_not_believed() {
+    for visible in [0, 5] {
+        let timing = Timing { visible: Duration::from_secs(visible), ..Timing::default() };
+        let cloud = Simulated::new(Behaviour { timing, ..Behaviour::default() });
+        let mut sent = 0;
+        cloud.set_faults(move |call: &Call<'_>, moment: Moment| {
+            if call.operation != Operation::Create {
+                return None;
+            }
+            sent += u32::from(moment == Moment::Before);
+            match (sent, moment) {
+                (1, Moment::After) => error(ErrorClass::Uncertain),
+                (2.., Moment::Before) => error(ErrorClass::Quota),
+                _ => None,
+            }
+        });
+        let stack = json!({ "hosted_zone.main": { "name": "example.com" } });
+        let state = complete(apply(&cloud, stack.clone(), empty()).await);
+        inventory(&cloud);
+        assert_settled(&cloud, &graph(&cloud, stack), &state).await;
+    }
+}
+
+/// Nothing was done before the refusal: it is believed once that has been looked up.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_after_a_lost_request_fails_in_the_end() {
+    let cloud = Simulated::default();
+    let mut sent = 0;
+    cloud.set_faults(move |call: &Call<'_>, moment: Moment| {
+        let hit = call.operation == Operation::Create && moment == Moment::Before;
+        sent += u32::from(hit);
+        hit.then(|| error(if sent == 1 { ErrorClass::Uncertain } else { ErrorClass::Quota })).flatten()
+    });
+    let ran = apply(&cloud, json!({ "hosted_zone.main": { "name": "example.com" } }), empty()).await;
+    assert_eq!(ran.report.failed.len(), 1);
+    assert!(ran.state.unresolved.is_empty(), "that nothing was done is certain");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_never_comes_in_the_end_is_settled_by_the_next_run() {
     let cloud = Simulated::default();

@@ -20,7 +20,10 @@ impl Run<'_> {
                 let again = self.cloud.spec(&self.action(step).kind).is_some_and(|spec| spec.identity.is_idempotent());
                 let progressing = &mut self.steps_state[step];
                 // It may be there and not be shown yet; made again now, there would be two.
-                if again || progressing.lost_at.is_none_or(|at| at.elapsed() >= self.cloud.visibility()) {
+                if progressing.lost_at.is_none_or(|at| at.elapsed() >= self.cloud.visibility()) {
+                    progressing.doubtful = false;
+                }
+                if again || !progressing.doubtful {
                     progressing.stage = Stage::Create;
                 }
                 self.pause(step);
@@ -77,23 +80,22 @@ impl Run<'_> {
             (Stage::Poll(_), _) => self.options.settle_patience,
             _ => self.options.patience,
         };
+        let progressing = &mut self.steps_state[step];
+        let is_lost = error.is(ErrorClass::Uncertain);
+        if stage == Stage::Create && (is_lost || error.doubtful) {
+            progressing.doubtful = true;
+            progressing.lost_at = Some(Instant::now());
+        }
         let again = match error.class {
             ErrorClass::Throttled | ErrorClass::NotYet => true,
-            ErrorClass::NotFound => self.may_be_unseen(step, stage) && !patience.is_zero(),
-            ErrorClass::Uncertain => {
-                let progressing = &mut self.steps_state[step];
-                if stage == Stage::Create {
-                    progressing.stage = Stage::Find;
-                    progressing.lost_at = Some(Instant::now());
-                }
-                progressing.lost += 1;
+            // A refusal now (a quota that is used up, a name that is taken) says nothing of the call before it.
+            _ if stage == Stage::Create && progressing.doubtful => {
+                progressing.stage = Stage::Find;
+                progressing.lost += u32::from(is_lost);
                 progressing.lost <= LOST_ANSWERS
             }
-            // The name is taken by what the call made whose answer was lost; it is not shown yet.
-            ErrorClass::Exists if stage == Stage::Create && self.steps_state[step].lost > 0 => {
-                let progressing = &mut self.steps_state[step];
-                progressing.stage = Stage::Find;
-                progressing.lost_at = Some(Instant::now());
+            ErrorClass::NotFound => self.may_be_unseen(step, stage) && !patience.is_zero(),
+            ErrorClass::Uncertain => {
                 progressing.lost += 1;
                 progressing.lost <= LOST_ANSWERS
             }
@@ -152,6 +154,7 @@ impl Run<'_> {
         progressing.held_up = None;
         progressing.pause = FIRST_PAUSE;
         progressing.lost = 0;
+        progressing.doubtful = false;
         self.push(step);
     }
 
@@ -367,8 +370,8 @@ impl Run<'_> {
 
     pub(super) fn failed(&mut self, step: usize, error: CloudError) {
         // Where it is certain that nothing was done, nothing is left to look up.
-        let stage = self.steps_state[step].stage;
-        if !error.is(ErrorClass::Uncertain) && stage != Stage::Find {
+        let Progressing { stage, doubtful, .. } = self.steps_state[step];
+        if !error.is(ErrorClass::Uncertain) && !doubtful && stage != Stage::Find {
             match self.steps_state[step].intent.take() {
                 // Of several calls some may have had their effect.
                 Some(number) if stage == Stage::Update => self.ledger.note(Record::HalfDone { number }),

@@ -6,6 +6,7 @@
 //! sees them made again; and destroys everything.
 
 mod around;
+mod attributes;
 mod balancing;
 mod compute;
 mod constructs;
@@ -74,13 +75,15 @@ pub struct Project {
     folder: tempfile::TempDir,
     emulator: Emulator,
     pub name: String,
+    /// Whether applies leave deployments of services to themselves: moto's services never run a task.
+    pub no_wait: bool,
 }
 
 impl Project {
     /// A project with this stack.
     pub fn new(emulator: Emulator, stack: &str) -> Self {
         let name = crate::support::unique("t");
-        let project = Self { folder: tempfile::tempdir().expect("a folder"), emulator, name };
+        let project = Self { folder: tempfile::tempdir().expect("a folder"), emulator, name, no_wait: false };
         project.write(stack);
         project
     }
@@ -133,6 +136,12 @@ impl Project {
         let (out, err) = (text(&output.stdout), text(&output.stderr));
         assert!(output.status.success(), "{arguments:?} failed:\n{out}\n{err}");
         out
+    }
+
+    /// Applies the stack.
+    pub fn applies(&self) {
+        let arguments: &[&str] = if self.no_wait { &["apply", "--yes", "--no-wait"] } else { &["apply", "--yes"] };
+        self.succeeds(arguments);
     }
 
     /// Sees that a plan has nothing to do.
@@ -254,7 +263,7 @@ pub async fn run(emulator: Emulator, case: Case) {
 /// Applies a stack, takes each step, and destroys it, seeing to it that nothing is left.
 pub async fn tell(emulator: Emulator, stack: &str, steps: Vec<Step>) {
     let project = Project::new(emulator, stack);
-    project.succeeds(&["apply", "--yes"]);
+    project.applies();
     project.plan_is_empty("the first apply");
     go_on(project, stack, steps).await;
 }
@@ -288,6 +297,7 @@ impl Project {
         }
         self.write(stack);
         let plan = self.plan();
+        record(&plan);
         for (action, attribute) in planned {
             let (address, name) = split(attribute);
             if *action == "no change" {
@@ -302,7 +312,7 @@ impl Project {
             let changed = changes.iter().any(|change| change["path"].as_str().is_some_and(of_name));
             assert!(name.is_empty() || changed, "{edits:?} changes {attribute}:\n{plan:#}");
         }
-        self.succeeds(&["apply", "--yes"]);
+        self.applies();
         self.plan_is_empty(&format!("{edits:?}"));
     }
 
@@ -338,11 +348,28 @@ impl Project {
     }
 
     fn repairs(&self, what: &str) {
-        self.succeeds(&["apply", "--yes"]);
+        self.applies();
         self.plan_is_empty(&format!("repairing {what}"));
         let output = self.run(&["drift", "--detailed-exitcode"]);
         assert_eq!(output.status.code(), Some(0), "no drift after repairing {what}: {}", text(&output.stdout));
     }
+}
+
+/// Appends `kind.attribute action` of each change of a plan to the file that `COFFERDAM_CHANGED` names, to see which attributes no
+/// case changes.
+fn record(plan: &Value) {
+    let Some(file) = std::env::var_os("COFFERDAM_CHANGED") else { return };
+    let mut lines = String::new();
+    for action in plan["actions"].as_array().into_iter().flatten() {
+        for change in action["changes"].as_array().into_iter().flatten() {
+            let path = change["path"].as_str().unwrap_or_default().split('.').next().unwrap_or_default();
+            let (kind, done) =
+                (action["kind"].as_str().unwrap_or_default(), action["action"].as_str().unwrap_or_default());
+            lines += &format!("{kind}.{path} {done}\n");
+        }
+    }
+    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(file).expect("the record opens");
+    std::io::Write::write_all(&mut file, lines.as_bytes()).expect("the record is written");
 }
 
 fn action_of<'a>(plan: &'a Value, address: &str) -> Option<&'a Value> {
