@@ -54,7 +54,11 @@ fn nothing() -> BTreeSet<String> {
 }
 
 fn with_new_addresses(ids: BTreeMap<String, String>, from: &str, to: &str) -> BTreeMap<String, String> {
-    ids.into_iter().map(|(address, id)| (address.replacen(from, to, 1), id)).collect()
+    let renamed = |address: String| match address.strip_prefix(from) {
+        Some(rest) => format!("{to}{rest}"),
+        None => address,
+    };
+    ids.into_iter().map(|(address, id)| (renamed(address), id)).collect()
 }
 
 #[tokio::test]
