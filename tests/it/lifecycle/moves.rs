@@ -54,7 +54,11 @@ fn nothing() -> BTreeSet<String> {
 }
 
 fn with_new_addresses(ids: BTreeMap<String, String>, from: &str, to: &str) -> BTreeMap<String, String> {
-    ids.into_iter().map(|(address, id)| (address.replacen(from, to, 1), id)).collect()
+    let renamed = |address: String| match address.strip_prefix(from) {
+        Some(rest) => format!("{to}{rest}"),
+        None => address,
+    };
+    ids.into_iter().map(|(address, id)| (renamed(address), id)).collect()
 }
 
 #[tokio::test]
@@ -133,6 +137,45 @@ async fn a_service_on_fargate_that_is_moved_stays_as_it_is() {
     assert_eq!(project.ids(), before);
     assert!(project.state().names.is_empty());
     project.plan_is_empty("moving them back");
+    project.succeeds(&["destroy", "--yes"]);
+}
+
+/// Every block of a stack under another name at once.
+#[tokio::test]
+async fn a_whole_stack_is_renamed() {
+    let (project, stack) = shipped("ecs-poc.toml");
+    project.succeeds(&["apply", "--yes"]);
+    let before = project.ids();
+    let names = [
+        ("network.main", "network.core"),
+        ("cluster.main", "cluster.core"),
+        ("capacity.main", "capacity.core"),
+        ("load_balancer.main", "load_balancer.core"),
+        ("role.instance", "role.node"),
+        ("security_group.balancer", "security_group.entry"),
+        ("listener.http", "listener.plain"),
+        ("repository.app", "repository.images"),
+        ("service.web", "service.site"),
+    ];
+    let mut text = stack.replace("\"main\"", "\"core\"").replace("= \"instance\"", "= \"node\"");
+    text = text.replace("[\"balancer\"]", "[\"entry\"]");
+    let mut moves = Vec::new();
+    for (from, to) in names {
+        text = text.replace(from, to);
+        moves.push(format!("{{ from = \"{from}\", to = \"{to}\" }}"));
+    }
+    for name in ["ecs-instance.json", "task.json"] {
+        let file = project.path("policies").join(name);
+        let policy = std::fs::read_to_string(&file).expect("it is there").replace("cluster.main", "cluster.core");
+        std::fs::write(file, policy).expect("it is written");
+    }
+    project.write(&format!("moved = [{}]\n{text}", moves.join(", ")));
+    assert_eq!(planned_beyond_tags(&project), nothing());
+    project.succeeds(&["apply", "--yes"]);
+    project.plan_is_empty("the moves");
+    let after = names.iter().fold(before, |ids, (from, to)| with_new_addresses(ids, from, to));
+    assert_eq!(project.ids(), after);
+    project.loses_its_state_and_recovers();
     project.succeeds(&["destroy", "--yes"]);
 }
 
