@@ -362,6 +362,9 @@ vpc = "main"
 cidr = "10.0.0.0/24"
 zone = "a"
 
+[security_group.web]
+vpc = "main"
+
 [cluster.main]
 
 [cluster_capacity.main]
@@ -387,7 +390,7 @@ cluster = "main"
 task_definition = "web"
 count = 1
 capacity = [{ provider = "FARGATE" }]
-network = { subnets = ["a"] }
+network = { subnets = ["a"], security_groups = ["web"] }
 depends_on = ["cluster_capacity.main"]
 # more
 "#;

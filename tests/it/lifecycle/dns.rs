@@ -118,7 +118,10 @@ async fn a_record_that_is_there() {
     let output = project.run(&["apply", "--yes"]);
     let told = text(&output.stderr) + &text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains(&format!("import stack.toml --cloud aws dns_record.www {}", theirs.id)), "it is told what to do: {told}");
+    assert!(
+        told.contains(&format!("import stack.toml --cloud aws dns_record.www {}", theirs.id)),
+        "it is told what to do: {told}"
+    );
     reads_back(&cloud, "dns_record", &theirs).await;
     assert!(project.ids().contains_key("dns_record.new"), "the other record is made");
     let import =
