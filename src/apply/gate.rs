@@ -81,7 +81,7 @@ impl Gate {
                 _ => false,
             };
             if !retry {
-                return Err(CloudError { doubtful: error.doubtful || lost > 0, ..error });
+                return Err(CloudError { doubtful: error.doubtful || (side == Side::Write && lost > 0), ..error });
             }
             tokio::time::sleep(self.limiter.pause(lost.max(throttled))).await;
         }

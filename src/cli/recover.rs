@@ -82,7 +82,7 @@ pub async fn run(args: &Args) -> Outcome {
             outln!("{}\n", style::note(&damage));
         }
         out!("{}", render::recovered::recovered(&recovered, &args.stack.stack));
-        out!("{}", render::recovered::held(&held));
+        out!("{}", render::recovered::held(&held, &args.stack.command("apply")));
     }
     // An empty state in the place of one that was lost is only written where that is meant.
     if recovered.found.is_empty() && !(is_damaged && args.anew) {

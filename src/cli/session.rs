@@ -221,7 +221,8 @@ impl Session {
             let Ok(Some(state)) = there(&store) else { continue };
             let declared = state.resources.keys().filter(|address| graph.get(address).is_some()).count();
             let is_this = match state.file.as_deref() {
-                Some(recorded) if recorded == file => true,
+                // The same path in another project that keeps its states here is another file.
+                Some(recorded) if recorded == file => declared > 0,
                 Some(recorded) if project::has_file(options, recorded) => false,
                 _ => declared > 0 && declared * 2 >= state.resources.len(),
             };
@@ -232,7 +233,8 @@ impl Session {
                      would be made once more"
                 ))
                 .help(format!(
-                    "set the name back to `{other}`; or destroy it under that name first; or give --new-name to have both"
+                    "set the name back to `{other}`, or destroy it under that name first; where `{other}` is another stack, or to \
+                     have both, give --new-name"
                 )));
             }
         }

@@ -1,7 +1,7 @@
 //! Moves: what the state holds under one address is put under another, and nothing is changed in the cloud. It keeps the
 //! names that were made for it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::graph::{Address, Graph, Names};
 use crate::state::{Record, State};
@@ -86,10 +86,22 @@ pub fn settled_names(state: &State, graph: &Graph) -> Vec<Record> {
     let constructs = graph.resources().iter().filter_map(|one| Address::parse(one.address.construct()?).ok());
     let declared: BTreeSet<Address> =
         constructs.chain(graph.resources().iter().map(|one| one.address.clone())).collect();
+    // How many have the names of each address.
+    let mut having: BTreeMap<Address, usize> = BTreeMap::new();
+    let everything: BTreeSet<&Address> = declared
+        .iter()
+        .chain(state.holds().map(|(held, _)| held))
+        .chain(names.iter().map(|(address, _)| address))
+        .collect();
+    for address in everything {
+        *having.entry(names.origin(address).into_owned()).or_default() += 1;
+    }
     for address in declared.iter().filter(|address| !is_held(address)) {
-        if names.origin(address).as_ref() == address {
-            let free = names.free(address);
+        let own = names.origin(address).into_owned();
+        if having.get(&own).is_some_and(|count| *count > 1) {
+            let free = Names::free(&own, &|one| having.contains_key(one));
             names.set(address, &free);
+            having.insert(free, 1);
         }
     }
     named(&names, state).collect()

@@ -109,7 +109,7 @@ fn read_kind(entry: Entry, top_keys: &[&str], language: &Language<'_>, top: &mut
     };
     let Item::Table(table) = node.item else {
         let finding = match &node.item {
-            Item::List(items) if items.iter().all(|item| item.table().is_some()) => Finding::at(
+            Item::List(_) if is_list_of_tables(&node) => Finding::at(
                 key_place,
                 format!("[[{kind}]] begins an item of a list, and each {kind} is a table with a name"),
             )

@@ -22,9 +22,8 @@ impl<'s> Back<'s> {
     /// there still, only the cloud can tell.
     pub fn doubtful(&self) -> Vec<(&Address, &Entry)> {
         let known = ids(self.now);
-        let contested =
-            self.contested().filter(|(address, entry)| !known.contains(&(address.kind(), entry.id.as_str())));
-        contested.collect()
+        let is_known = |address: &Address, entry: &Entry| known.contains(&(address.kind(), entry.id.as_str()));
+        self.contested().filter(|(address, entry)| !entry.read_only && !is_known(address, entry)).collect()
     }
 
     /// What stood at addresses where the present state has something that the earlier one does not know.
@@ -43,12 +42,9 @@ impl<'s> Back<'s> {
         let lost: HashSet<Address> = self.doubtful().into_iter().map(|(address, _)| address.clone()).collect();
         let now = self.now;
         let mut out = self.wanted;
-        let known: HashSet<(String, String)> =
-            ids(&out).into_iter().map(|(kind, id)| (kind.to_owned(), id.to_owned())).collect();
-        let is_known = |address: &Address, id: &str| known.contains(&(address.kind().to_owned(), id.to_owned()));
         for address in contested {
             let Some(entry) = out.resources.get(&address) else { continue };
-            // What is known under another address by now stays there; what is gone makes way.
+            // What is known under another address by now stays there; what is gone makes way, and so does what was only read.
             if !lost.contains(&address) || !is_there(&address, entry) {
                 out.resources.remove(&address);
             }
@@ -61,20 +57,25 @@ impl<'s> Back<'s> {
         };
         let mut made_since = Vec::new();
         for (address, entry) in standing {
-            match out.resources.contains_key(address) {
-                false => drop(out.resources.insert(address.clone(), entry.clone())),
-                true => out.deposed.push(Deposed { address: address.clone(), entry: entry.clone() }),
+            made_since.push(address.clone());
+            if out.resources.contains_key(address) {
+                out.deposed.push(Deposed { address: address.clone(), entry: entry.clone() });
+                continue;
             }
+            out.resources.insert(address.clone(), entry.clone());
             if let Some(held) = now.held.get(address).filter(|_| !out.held.contains_key(address)) {
                 out.held.insert(address.clone(), held.clone());
             }
             let origin = now.names.origin(address).into_owned();
             out.names.set(address, &origin);
-            made_since.push(address.clone());
         }
-        for old in now.deposed.iter().filter(|old| !is_known(&old.address, &old.entry.id)) {
-            out.deposed.push(old.clone());
-        }
+        // What waits to be deleted goes on waiting, where it has no place in the state that is gone back to.
+        let waiting: Vec<Deposed> = {
+            let left = ids(&out);
+            let is_missing = |old: &&Deposed| !left.contains(&(old.address.kind(), old.entry.id.as_str()));
+            now.deposed.iter().filter(is_missing).cloned().collect()
+        };
+        waiting.into_iter().for_each(|old| out.deposed.push(old));
         (out, made_since)
     }
 }
@@ -83,4 +84,52 @@ impl<'s> Back<'s> {
 fn ids(state: &State) -> HashSet<(&str, &str)> {
     let own = state.holds().filter(|(_, entry)| !entry.read_only);
     own.map(|(address, entry)| (address.kind(), entry.id.as_str())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Attributes;
+
+    fn entry(id: &str, read_only: bool) -> Entry {
+        Entry {
+            id: id.into(),
+            attributes: Attributes::new(),
+            outputs: Attributes::new(),
+            depends_on: Vec::new(),
+            protect: false,
+            complete: true,
+            read_only,
+            changing: Attributes::new(),
+        }
+    }
+
+    fn state(entry: Entry) -> State {
+        let mut state = State::empty("web", None, "local", "123456789012", "eu-west-2");
+        state.resources.insert(vpc(), entry);
+        state
+    }
+
+    fn vpc() -> Address {
+        Address::new("vpc", "main")
+    }
+
+    fn deposed(state: &State) -> Vec<&str> {
+        state.deposed.iter().map(|old| old.entry.id.as_str()).collect()
+    }
+
+    #[test]
+    fn what_still_waits_to_be_deleted_stays_known() {
+        let mut now = state(entry("new", false));
+        now.deposed.push(Deposed { address: vpc(), entry: entry("old", false) });
+        let (back, _) = Back::new(&now, state(entry("old", false))).state(&|_, _| true);
+        assert_eq!((back.resources[&vpc()].id.as_str(), deposed(&back)), ("new", vec!["old"]));
+    }
+
+    #[test]
+    fn what_was_only_read_makes_way_for_what_was_made() {
+        let (now, wanted) = (state(entry("ours", false)), state(entry("theirs", true)));
+        let (back, _) = Back::new(&now, wanted).state(&|_, _| true);
+        assert_eq!((back.resources[&vpc()].id.as_str(), deposed(&back)), ("ours", vec![]));
+    }
 }

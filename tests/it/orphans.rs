@@ -119,7 +119,7 @@ fn what_took_the_place_of_something_gone_is_adopted_in_its_place() {
     assert_ne!(project.ids(), now);
     let refused = project.run(&["apply", "--yes"]);
     let told = text(&refused.stdout) + &text(&refused.stderr);
-    assert!(told.contains("cofferdam orphans STACK --adopt"), "{told}");
+    assert!(told.contains("cofferdam orphans stack.toml --cloud aws --adopt"), "{told}");
     project.succeeds(&["orphans", "--yes", "--adopt"]);
     assert_eq!(project.ids(), now);
     project.plan_is_empty("adopting");

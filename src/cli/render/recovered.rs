@@ -62,7 +62,8 @@ pub fn recovered(recovered: &Recovered, stack: &str) -> String {
 }
 
 /// What is not as the stack says, and is most likely so because a verb set it.
-pub fn held(held: &[(Address, String, Value, Value)]) -> String {
+/// `apply` is the command that applies the stack.
+pub fn held(held: &[(Address, String, Value, Value)], apply: &str) -> String {
     let mut text = String::new();
     for (address, path, now, said) in held {
         let _ = writeln!(text, "= {address}  {path} {}; the stack says {}", value::inline(now), value::inline(said));
@@ -70,8 +71,7 @@ pub fn held(held: &[(Address, String, Value, Value)]) -> String {
     if !held.is_empty() {
         let _ = writeln!(
             text,
-            "What a deploy, rollback or scale may have set is held as it is; `cofferdam apply --reset` makes it what the stack \
-             says."
+            "What a deploy, rollback or scale may have set is held as it is; `{apply} --reset` makes it what the stack says."
         );
     }
     text

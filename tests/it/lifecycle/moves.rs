@@ -330,7 +330,7 @@ async fn what_was_deployed_outlives_the_state() {
     insta::assert_snapshot!(held.join("\n"), @r#"
     = service.web/ecs_service.main  count 2; the stack says 1
     = service.web/task_definition.main  containers.web.image "nginx:1.30"; the stack says "nginx:1.29"
-    What a deploy, rollback or scale may have set is held as it is; `cofferdam apply --reset` makes it what the stack says.
+    What a deploy, rollback or scale may have set is held as it is; `cofferdam apply stack.toml --cloud aws --reset` makes it what the stack says.
     "#);
     project.plan_is_empty("recovering");
     let plan = plan_as_read(&project);
