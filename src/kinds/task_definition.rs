@@ -20,8 +20,8 @@ use serde_json::{Value, json};
 use super::{Actions, During, Kind, Tags, Taking, ecs, is_own, owned, spec, tags_of, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{
-    CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress, TOKEN_TAG,
-    UpdateRequest,
+    ADDRESS_TAG, CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress,
+    TOKEN_TAG, UpdateRequest,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder};
 use container::Container;
@@ -354,7 +354,10 @@ impl Kind for TaskDefinitionKind {
         let newest = revisions::describe(aws, &known.id).await?;
         match (phase, newest) {
             (Phase::Deleted, None) | (Phase::Created, Some(_)) => Ok(Progress::Done(Attributes::new())),
-            (Phase::Updated, Some((revision, _))) => Ok(Progress::Done(outputs(&revision))),
+            (Phase::Updated, Some(newest)) => Ok(match updated(aws, known, newest).await? {
+                Some(revision) => Progress::Done(outputs(&revision)),
+                None => Progress::Pending("the revision to be visible".into()),
+            }),
             (_, None) => Ok(Progress::Pending("the revision to be visible".into())),
             (Phase::Deleted, Some(_)) => Ok(Progress::Pending("its revisions to be gone".into())),
         }
@@ -363,6 +366,26 @@ impl Kind for TaskDefinitionKind {
 
 /// How many revisions are looked at to find the one whose answer was lost.
 const LOOKED_AT: usize = 5;
+
+/// The revision that a definition has after an update. Somebody else may have registered a newer one: that is nobody's
+/// business here, and least of all what services are to run.
+async fn updated(aws: &Aws, known: &Known, newest: (Revision, Tags)) -> Result<Option<Revision>, CloudError> {
+    let definition: TaskDefinition = typed(&known.attributes)?;
+    let (revision, tags) = newest;
+    let is_ours = tags.get(ADDRESS_TAG).is_some_and(|address| address == known.address.as_str());
+    if is_ours || revisions::is(&revision, &tags, aws, &definition) {
+        return Ok(Some(revision));
+    }
+    for arn in revisions::newest(aws, &known.id).await?.iter().take(LOOKED_AT) {
+        if let Some((revision, tags)) = revisions::describe(aws, arn).await?
+            && revisions::is(&revision, &tags, aws, &definition)
+        {
+            return Ok(Some(revision));
+        }
+    }
+    // Where only tags changed, it is the one that it was.
+    Ok(revisions::describe(aws, text(&known.outputs, "arn")).await?.map(|(revision, _)| revision))
+}
 
 /// What is there in place of a revision that is not among the listed ones: the same, a newer one of other contents where
 /// somebody deregistered ours, or nothing.

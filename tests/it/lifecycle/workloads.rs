@@ -57,6 +57,11 @@ async fn revisions_of_somebody_else() {
     let call = cloud.aws().ecs.register_task_definition().family(&family).container_definitions(container);
     call.send().await.expect("another revision is registered");
     project.plan_is_empty("a revision of somebody else");
+    // Tags go on the revision that is ours, and it stays the one that services run.
+    project.write(&TASK.replace("# more", "tags = { Team = \"a\" }\n# more"));
+    project.applies();
+    project.plan_is_empty("a change of tags");
+    assert_eq!(project.state().resources["task_definition.web"].outputs["arn"], arn.as_str());
     cloud.aws().ecs.deregister_task_definition().task_definition(&arn).send().await.expect("ours is deregistered");
     assert_eq!(project.planned(&[]), ["create task_definition.web".to_owned()].into());
     // The newest of the family is not ours now, and nothing is added to it.
