@@ -29,6 +29,7 @@ impl Kind for AutoscalingGroupKind {
     fn spec(&self) -> KindSpec {
         KindSpec {
             replace_on: &["name"],
+            rebuilt_around: &["subnet"],
             outputs: &["arn"],
             write_only: &["instance_refresh"],
             identity: Identity::UniqueName,

@@ -337,6 +337,7 @@ impl Kind for EcsServiceKind {
     fn spec(&self) -> KindSpec {
         KindSpec {
             replace_on: &["name", "cluster", "scheduling", "launch_type"],
+            rebuilt_around: &["subnet"],
             replace_order: ReplaceOrder::CreateFirst,
             outputs: &["arn"],
             holdable: &["task_definition", "count"],

@@ -117,6 +117,7 @@ impl Kind for ListenerKind {
     fn spec(&self) -> KindSpec {
         KindSpec {
             replace_on: &["load_balancer"],
+            rebuilt_around: &["target_group"],
             outputs: &["arn"],
             // A load balancer takes listeners while it is set up.
             needs_only_existence: &["load_balancer"],

@@ -149,6 +149,7 @@ impl Kind for ListenerRuleKind {
     fn spec(&self) -> KindSpec {
         KindSpec {
             replace_on: &["listener"],
+            rebuilt_around: &["target_group"],
             outputs: &["arn"],
             unique_by: &["listener", "priority"],
             check,

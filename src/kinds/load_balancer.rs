@@ -194,6 +194,7 @@ impl Kind for LoadBalancerKind {
     fn spec(&self) -> KindSpec {
         KindSpec {
             replace_on: &["name", "type", "internal"],
+            rebuilt_around: &["subnet"],
             replace_order: ReplaceOrder::CreateFirst,
             outputs: &["arn", "dns_name", "zone_id", "arn_suffix"],
             identity: Identity::UniqueName,
