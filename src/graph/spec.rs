@@ -137,7 +137,8 @@ pub struct KindSpec {
     /// must hang on a listener before the service comes, and until it is gone.
     pub after_users: &'static [(&'static str, &'static [&'static str])],
     /// Attributes that reference another resource, and the attribute of that one which is this one's to set from then on:
-    /// a scaling target has the count of its service. `*` in a way into an attribute stands for each item of a list.
+    /// a scaling target has the count of its service. `*` in a way into an attribute stands for each item of a list; of what is
+    /// taken over, that part of each item alone, as long as the items are otherwise those of the stack: a rule's weights.
     pub takes_over: &'static [(&'static str, &'static str)],
     /// Ways into attributes that verbs put other values at than the stack says, and that are held then:
     /// `containers.*.image`.

@@ -347,10 +347,11 @@ impl Kind for EcsServiceKind {
             // "CreateService" refuses a target group without a load balancer, and a task that no rule sends anything to is
             // never found healthy.
             after_users: &[("target_group", &["listener", "listener_rule"])],
-            // A blue/green deployment switches what rules send where.
+            // A blue/green deployment switches between the groups of a rule. Which groups these are is the stack's: ECS finds
+            // them there.
             takes_over: &[
-                ("load_balancers.*.alternate.rule", "action"),
-                ("load_balancers.*.alternate.test_rule", "action"),
+                ("load_balancers.*.alternate.rule", "action.forward.*.weight"),
+                ("load_balancers.*.alternate.test_rule", "action.forward.*.weight"),
             ],
             naming: Some(Naming { attribute: "name", longest: ecs::LONGEST_NAME }),
             name_within: &["cluster"],

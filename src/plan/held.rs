@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Action, After, Inputs, Seen, diff};
+use super::{Action, After, Inputs, Mode, PlanError, Seen, diff};
 use crate::graph::{Address, Attributes, Graph, GraphError, KindSpec, Resource, template};
 use crate::state::{Entry, HeldValue, Holds, State};
 
@@ -117,14 +117,17 @@ pub(super) fn laid_over(inputs: &Inputs<'_>) -> Option<LaidOver> {
             out.holds.push(hold);
         }
     }
-    for ((address, path), owner) in &owners {
-        let Some(resource) = inputs.graph.get(address).filter(|_| !is_given(address, path)) else { continue };
-        let said = resource.attributes.get(path);
-        let Some(now) = now(inputs, address, path) else { continue };
-        if said.is_some_and(|said| !diff::same(said, &now)) {
-            out.kept.push(Kept {
+    let mut left: BTreeMap<&Address, Vec<(&str, Value)>> = BTreeMap::new();
+    let mut kept_by_owners = Vec::new();
+    for ((address, way), owner) in &owners {
+        let name = attribute_of(way);
+        let (Some(resource), Some(now)) = (inputs.graph.get(address), now(inputs, address, name)) else { continue };
+        let said = resource.attributes.get(name);
+        let Some(laid) = left_in(inputs, said, &now, way) else { continue };
+        if said.is_some_and(|said| *said != laid) && !is_given(address, name) {
+            kept_by_owners.push(Kept {
                 address: address.clone(),
-                path: path.clone(),
+                path: name.to_owned(),
                 value: now,
                 stack: diff::after(said),
                 by: owner.to_string(),
@@ -132,17 +135,17 @@ pub(super) fn laid_over(inputs: &Inputs<'_>) -> Option<LaidOver> {
                 since: None,
             });
         }
+        // What neither says was never this tool's.
+        let entry = inputs.state.and_then(|state| state.resources.get(address));
+        if said.is_some() || entry.is_some_and(|entry| entry.attributes.contains_key(name)) {
+            left.entry(address).or_default().push((name, laid));
+        }
     }
     out.graph = inputs.graph.with_attributes(|resource| {
         let mut attributes = resource.attributes.clone();
         let address = &resource.address;
-        for (_, path) in owners.keys().filter(|(of, _)| of == address) {
-            // What neither says was never this tool's.
-            let entry = inputs.state.and_then(|state| state.resources.get(address));
-            let is_ours = attributes.contains_key(path) || entry.is_some_and(|one| one.attributes.contains_key(path));
-            if let Some(now) = now(inputs, address, path).filter(|_| is_ours) {
-                attributes.insert(path.clone(), template::escape_value(&now));
-            }
+        for (name, value) in left.get(address).into_iter().flatten() {
+            attributes.insert((*name).to_owned(), value.clone());
         }
         for kept in out.kept.iter().filter(|kept| kept.address == *address) {
             put(&mut attributes, &kept.path, &kept.value);
@@ -152,7 +155,109 @@ pub(super) fn laid_over(inputs: &Inputs<'_>) -> Option<LaidOver> {
         }
         attributes
     });
+    out.kept.append(&mut kept_by_owners);
     Some(out)
+}
+
+/// What is laid over what the stack says of an attribute that something else has: what it is now; or, where only a part of
+/// each item of a list is taken over, the stack's value with those parts as they are now. Nothing where the stack's items
+/// are other ones than are there: then it is the stack's.
+fn left_in(inputs: &Inputs<'_>, said: Option<&Value>, now: &Value, way: &str) -> Option<Value> {
+    let segments: Vec<&str> = way.split('.').skip(1).collect();
+    match said.filter(|_| !segments.is_empty()) {
+        Some(said) => with_parts(said, &in_the_state(inputs, said), now, &segments),
+        None => Some(template::escape_value(now)),
+    }
+}
+
+/// `said` with what stands at this way as it is now; `known` is `said` with what the state knows of its references.
+fn with_parts(said: &Value, known: &Value, now: &Value, way: &[&str]) -> Option<Value> {
+    match way {
+        [] => Some(template::escape_value(now)),
+        ["*", part] => {
+            let (said, known, now) = (said.as_array()?, known.as_array()?, now.as_array()?);
+            if said.len() != now.len() || said.len() != known.len() {
+                return None;
+            }
+            let item = |(said, known): (&Value, &Value)| {
+                let now = now.iter().find(|now| is_same_item(known, now, part))?;
+                let mut item = said.as_object()?.clone();
+                item.insert((*part).to_owned(), template::escape_value(now.get(part)?));
+                Some(Value::Object(item))
+            };
+            said.iter().zip(known).map(item).collect()
+        }
+        [name, rest @ ..] => {
+            let mut out = said.as_object()?.clone();
+            let inner = with_parts(said.get(name)?, known.get(name)?, now.get(name)?, rest)?;
+            out.insert((*name).to_owned(), inner);
+            Some(Value::Object(out))
+        }
+    }
+}
+
+/// Whether two items of a list are the same but for one part.
+fn is_same_item(desired: &Value, now: &Value, part: &str) -> bool {
+    let without = |item: &Value| {
+        let mut item = item.as_object().cloned().unwrap_or_default();
+        item.remove(part);
+        Value::Object(item)
+    };
+    diff::same(&without(desired), &without(now))
+}
+
+fn in_the_state(inputs: &Inputs<'_>, said: &Value) -> Value {
+    template::resolve(said, &mut |reference| inputs.state.and_then(|state| state.answer(reference)))
+}
+
+/// Shares that come back to the stack from what switched them last, where all that the stack gives something is without
+/// any now: requests would go where nothing answers.
+pub(super) fn switched_away(inputs: &Inputs<'_>, is_selected: &dyn Fn(&Address) -> bool) -> Vec<PlanError> {
+    let mut out = Vec::new();
+    let Some(state) = inputs.state.filter(|_| inputs.mode == Mode::Apply && !inputs.given.alone) else { return out };
+    for (owner, entry) in state.resources.iter().filter(|(owner, _)| inputs.graph.get(owner).is_some()) {
+        for (attribute, way) in (inputs.specs)(owner.kind()).map_or(&[][..], |spec| spec.takes_over) {
+            let Some((list, part)) = way.split_once(".*.") else { continue };
+            let switched = each_at(&entry.attributes, attribute).into_iter().filter_map(|one| named_by(state, one));
+            for address in switched.filter(|address| is_selected(address)) {
+                let name = attribute_of(way);
+                let said = inputs.graph.get(address).and_then(|resource| at_path(&resource.attributes, list));
+                let (Some(said), Some(now)) = (said, now(inputs, address, name)) else { continue };
+                let (said, now) = (in_the_state(inputs, said), Attributes::from_iter([(name.to_owned(), now)]));
+                let (Some(said), Some(now)) = (said.as_array(), at_path(&now, list).and_then(Value::as_array)) else {
+                    continue;
+                };
+                let has_share = |item: &&Value| item.get(part).and_then(Value::as_u64).is_some_and(|share| share > 0);
+                let there = |item: &Value| now.iter().find(|now| is_same_item(item, now, part));
+                let to: Vec<&Value> = said.iter().filter(has_share).filter_map(there).collect();
+                if to.is_empty() || to.iter().any(has_share) || !now.iter().any(|item| has_share(&item)) {
+                    continue;
+                }
+                if owners(inputs).contains_key(&(address.clone(), (*way).to_owned())) {
+                    continue;
+                }
+                out.push(PlanError::SwitchedAway {
+                    address: address.clone(),
+                    owner: owner.clone(),
+                    to: to.into_iter().flat_map(|item| named_in(state, item)).collect(),
+                    from: now.iter().filter(has_share).flat_map(|item| named_in(state, item)).collect(),
+                });
+            }
+        }
+    }
+    out
+}
+
+/// The texts in an item, as the addresses of what they name where the state has that.
+fn named_in(state: &State, item: &Value) -> Vec<String> {
+    let texts = item.as_object().into_iter().flatten().filter(|(_, value)| value.is_string());
+    let called = |value: &Value| named_by(state, value).map(Address::to_string).or(value.as_str().map(str::to_owned));
+    texts.filter_map(|(_, value)| called(value)).collect()
+}
+
+/// The attribute that a way leads into.
+fn attribute_of(way: &str) -> &str {
+    way.split('.').next().unwrap_or_default()
 }
 
 fn each(holds: &Holds) -> impl Iterator<Item = (&Address, &str, &HeldValue)> {
@@ -163,7 +268,7 @@ fn each(holds: &Holds) -> impl Iterator<Item = (&Address, &str, &HeldValue)> {
 pub(super) fn leave_the_rest(given: &[GivenValue], action: &mut Action) {
     let is_given = |name: &str| {
         let mut own = given.iter().filter(|given| given.address == action.address);
-        own.any(|given| given.path.split('.').next() == Some(name))
+        own.any(|given| attribute_of(&given.path) == name)
     };
     for (name, now) in &action.current {
         if action.attributes.contains_key(name) && !is_given(name) {
@@ -209,7 +314,7 @@ fn ways(attributes: &Attributes, pattern: &str) -> Vec<String> {
     }
 }
 
-/// Attributes that belong to another resource of the stack, by address and name, and to which.
+/// What belongs to another resource of the stack, by address and way into the attributes, and to which.
 fn owners(inputs: &Inputs<'_>) -> BTreeMap<(Address, String), Address> {
     let mut out = BTreeMap::new();
     for resource in inputs.graph.resources() {
@@ -238,7 +343,7 @@ pub(super) fn taken_over<'a, 's>(
     for (address, entry) in &state.resources {
         for (attribute, taken) in specs(address.kind()).map_or(&[][..], |spec| spec.takes_over) {
             let values = each_at(&entry.attributes, attribute).into_iter();
-            out.extend(values.filter_map(|value| named_by(state, value)).map(|of| (of, *taken)));
+            out.extend(values.filter_map(|value| named_by(state, value)).map(|of| (of, attribute_of(taken))));
         }
     }
     out

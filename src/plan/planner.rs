@@ -111,6 +111,7 @@ fn made(inputs: &Inputs<'_>, laid: &held::LaidOver) -> Result<Plan, Vec<PlanErro
             planner.resource(resource, is_selected(&resource.address));
         }
     }
+    planner.errors.extend(held::switched_away(inputs, &is_selected));
     planner.names_of_others();
     planner.deletions(&is_selected);
     if let Some(selected) = &selected {

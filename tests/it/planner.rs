@@ -772,6 +772,59 @@ rows! {
         observed: json!({ "listener_rule.web": { "action": switched(0, 100) } }),
         ..Row::default()
     };
+
+    nothing_is_told_of_a_rule_that_is_as_it_was_made: Row {
+        desired: switching(80),
+        state: as_made(&switching(80)),
+        ..Row::default()
+    };
+
+    what_switched_last_is_left_of_groups_of_the_stack: Row {
+        desired: switching(80),
+        state: as_made(&switching(80)),
+        observed: to_the_other(),
+        ..Row::default()
+    };
+
+    a_rule_that_is_to_be_switched_gets_both_groups: Row {
+        desired: switching(80),
+        state: as_made(&rolling(80)),
+        ..Row::default()
+    };
+
+    a_rule_that_is_switched_gets_the_groups_that_are_made_anew: Row {
+        desired: switching(81),
+        state: as_made(&switching(80)),
+        observed: to_the_other(),
+        ..Row::default()
+    };
+
+    a_rule_whose_groups_somebody_changed_gets_the_stacks: Row {
+        desired: switching(80),
+        state: as_made(&switching(80)),
+        observed: json!({ "listener_rule.web": { "action": switched(0, 100) } }),
+        ..Row::default()
+    };
+
+    who_switches_no_more_leaves_the_rule_to_the_stack: Row {
+        desired: rolling(80),
+        state: as_made(&switching(80)),
+        ..Row::default()
+    };
+
+    who_switches_no_more_does_not_leave_requests_without_an_answer: Row {
+        desired: rolling(80),
+        state: as_made(&switching(80)),
+        observed: to_the_other(),
+        ..Row::default()
+    };
+
+    a_rule_that_was_switched_goes_with_its_service: Row {
+        desired: json!({}),
+        state: as_made(&switching(80)),
+        observed: to_the_other(),
+        ..Row::default()
+    };
 }
 
 const SERVICE: &str = "arn:aws:ecs:eu-west-2:123456789012:service/main/web";
@@ -845,8 +898,67 @@ fn blue_green() -> Value {
 }
 
 fn switched(blue: u32, green: u32) -> Value {
-    let share = |group: &str, weight: u32| json!({ "target_group": group, "weight": weight });
-    json!({ "forward": [share("arn:blue", blue), share("arn:green", green)] })
+    between(("arn:blue", blue), ("arn:green", green))
+}
+
+fn between(one: (&str, u32), other: (&str, u32)) -> Value {
+    let share = |(group, weight): (&str, u32)| json!({ "target_group": group, "weight": weight });
+    json!({ "forward": [share(one), share(other)] })
+}
+
+/// What the cloud says once requests were switched from the one group to the other.
+fn to_the_other() -> Value {
+    json!({ "listener_rule.web": { "action": between(("arn:main", 0), ("arn:other", 100)) } })
+}
+
+const MAIN: &str = "${target_group.main.arn}";
+const OTHER: &str = "${target_group.other.arn}";
+
+/// A blue/green service whose target groups are the stack's, too; their port is in their names.
+fn switching(port: u16) -> Value {
+    let mut stack = blue_green();
+    for name in ["main", "other"] {
+        stack[format!("target_group.{name}")] = json!({
+            "name": format!("{name}-{port}"), "vpc": "vpc-1", "targets": "ip", "protocol": "http", "port": port,
+        });
+    }
+    stack["listener_rule.web"]["action"] = between((MAIN, 100), (OTHER, 0));
+    let balanced = &mut stack["ecs_service.web"]["load_balancers"][0];
+    balanced["target_group"] = json!(MAIN);
+    balanced["alternate"]["target_group"] = json!(OTHER);
+    stack
+}
+
+/// The same service with rolling deployments.
+fn rolling(port: u16) -> Value {
+    let mut stack = switching(port);
+    stack.as_object_mut().unwrap().remove("target_group.other");
+    stack["listener_rule.web"]["action"] = json!({ "forward": [{ "target_group": MAIN }] });
+    let service = stack["ecs_service.web"].as_object_mut().unwrap();
+    service.remove("deployment");
+    service["load_balancers"][0].as_object_mut().unwrap().remove("alternate");
+    stack
+}
+
+/// The state of either, as it was made.
+fn as_made(stack: &Value) -> Value {
+    let arns = [(MAIN, "arn:main"), (OTHER, "arn:other"), ("${listener_rule.web.arn}", "arn:rule")];
+    let known = arns.iter().fold(stack.to_string(), |text, (reference, arn)| text.replace(reference, arn));
+    let known: serde_json::Map<String, Value> = serde_json::from_str(&known).unwrap();
+    let groups: Vec<&str> = known.keys().map(String::as_str).filter(|name| name.starts_with("target_group.")).collect();
+    let used = [&groups[..], &["listener_rule.web"]].concat();
+    let entry = |(name, attributes): (&String, &Value)| {
+        let (arn, depends_on) = match name.as_str() {
+            "ecs_service.web" => (SERVICE, json!(used)),
+            "listener_rule.web" => ("arn:rule", json!(groups)),
+            "target_group.main" => ("arn:main", json!([])),
+            _ => ("arn:other", json!([])),
+        };
+        let outputs = json!({ "arn": arn, "id": arn });
+        let entry = json!({ "id": arn, "attributes": attributes, "outputs": outputs, "depends_on": depends_on });
+        (name.clone(), entry)
+    };
+    known.iter().map(entry).collect::<serde_json::Map<String, Value>>().into()
 }
 
 /// The same, as it was made.

@@ -34,6 +34,18 @@ pub enum PlanError {
         /// Where the stack no longer has the other one: the move that is probably meant.
         moved: Option<(String, String)>,
     },
+    /// What something switched last would be set back to where nothing answers any more.
+    #[error("{address} would send requests to {}, and {owner} switched them to {}", list_of(.to), list_of(.from))]
+    SwitchedAway {
+        /// What is switched: a rule.
+        address: Address,
+        /// What switched it.
+        owner: Address,
+        /// Where the stack sends requests from now on.
+        to: Vec<String>,
+        /// Where they go now.
+        from: Vec<String>,
+    },
     /// A `--target` or `--replace` names nothing.
     #[error("`{name}` is neither in the stack nor in the state")]
     UnknownTarget {
@@ -77,6 +89,11 @@ impl PlanError {
             Self::Taken { other, .. } => {
                 format!("give one of them another name; or change or remove {other} first, in an apply of its own")
             }
+            Self::SwitchedAway { to, .. } => format!(
+                "deploy once more before, as blue/green as it is (`cofferdam deploy`, or an apply that leaves the strategy): \
+                 that switches them to {}; then change it",
+                list_of(to)
+            ),
             Self::UnknownTarget { near: Some(near), .. } => format!("did you mean `{near}`?"),
             Self::UnknownTarget { near: None, .. } => {
                 "`cofferdam state list STACK` and `cofferdam graph STACK` list what there is".into()
@@ -85,6 +102,10 @@ impl PlanError {
             Self::Attribute { problem, .. } => problem.help.clone().unwrap_or_else(|| "change the stack".into()),
         }
     }
+}
+
+fn list_of(names: &[String]) -> String {
+    list(&names.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 fn stand(users: &[Address]) -> String {
