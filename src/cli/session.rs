@@ -222,7 +222,7 @@ impl Session {
             let declared = state.resources.keys().filter(|address| graph.get(address).is_some()).count();
             let is_this = match state.file.as_deref() {
                 // The same path in another project that keeps its states here is another file.
-                Some(recorded) if recorded == file => declared > 0,
+                Some(recorded) if recorded == file => declared > 0 || graph.resources().is_empty(),
                 Some(recorded) if project::has_file(options, recorded) => false,
                 _ => declared > 0 && declared * 2 >= state.resources.len(),
             };
