@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::stack::{Ask, address, graph, plan, state};
+use crate::support::generated;
 
 fn verb() -> impl Strategy<Value = Verb> {
     prop::sample::select(vec![
@@ -73,6 +74,8 @@ fn some_action() -> Action {
 }
 
 proptest! {
+    #![proptest_config(generated(256))]
+
     #[test]
     fn every_plan_has_an_order((choices, before) in choices()) {
         let mut plan = some_plan();

@@ -8,6 +8,7 @@ use cofferdam::cloud::{ADDRESS_TAG, Cloud, CreateRequest, Known, Lost, Phase, Pr
 use cofferdam::graph::{Address, Attributes};
 use cofferdam::kinds::{AwsCloud, During, Registry, Taking};
 use cofferdam::local::{Attached, Endpoints, Local};
+use proptest::test_runner::{Config, RngSeed};
 use serde_json::{Value, json};
 
 /// The emulators that kinds are tested against.
@@ -40,6 +41,16 @@ impl Emulator {
     /// A cloud on it.
     pub async fn cloud(self) -> AwsCloud {
         AwsCloud::new(Aws::connect(&self.connect(), "test", None).await.expect("the emulator answers"))
+    }
+}
+
+/// How generated cases are tried: the same ones at each run, so that a run that passed passes again. With
+/// `PROPTEST_CASES` it is that many others, drawn anew.
+pub fn generated(cases: u32) -> Config {
+    let config = Config { failure_persistence: None, ..Config::default() };
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => config,
+        None => Config { cases, rng_seed: RngSeed::Fixed(1), ..config },
     }
 }
 

@@ -203,6 +203,17 @@ fn check_containers(definition: &TaskDefinition, problems: &mut Vec<Problem>) {
             let help = "images are written [registry/]name[:tag][@digest]";
             problems.push(Problem::at(&path("image"), message).help(help));
         }
+        let timeouts = [
+            ("start_timeout_seconds", container.start_timeout_seconds),
+            ("stop_timeout_seconds", container.stop_timeout_seconds),
+        ];
+        for (field, seconds) in timeouts {
+            // `stopContainer` of amazon-ecs-agent, engine/docker_task_engine.go: its own default where it is not above 0.
+            if seconds == Some(0) {
+                let message = "the agent of ECS takes 0 for nothing said, and waits as long as it usually does";
+                problems.push(Problem::at(&path(field), message).help("say 1 for hardly at all, or leave it out"));
+            }
+        }
         for variable in container.secrets.keys().filter(|name| container.environment.contains_key(*name)) {
             let message = format!("`{variable}` is a secret and stands in `environment`, too");
             problems.push(Problem::at(&path(&format!("secrets.{variable}")), message).help("take one out"));
@@ -433,13 +444,14 @@ mod tests {
         ");
         insta::assert_snapshot!(
             fargate(256, 512, json!({
-                "a": { "image": "x", "cpu": 200, "ports": [{ "container": 80 }, { "container": 80, "protocol": "udp" }] },
+                "a": { "image": "x", "cpu": 200, "stop_timeout_seconds": 0, "ports": [{ "container": 80 }, { "container": 80, "protocol": "udp" }] },
                 "b": { "image": "x", "cpu": 100, "memory": 600, "ports": [{ "container": 80, "host": 81 }],
                     "health_check": { "command": "true", "interval_seconds": 1, "retries": 11 } },
             })).join("\n"),
             @r"
         cpu: the containers ask for 300 CPU units, and the task has 256
         memory: the containers ask for 600 MiB of memory, and the task has 512
+        containers.a.stop_timeout_seconds: the agent of ECS takes 0 for nothing said, and waits as long as it usually does
         containers.b.health_check.interval_seconds: 1 is out of range: ECS takes 5 to 300
         containers.b.health_check.retries: 11 is out of range: ECS takes 1 to 10
         containers.b.ports.0.host: port 80 cannot be another one outside of the container

@@ -10,14 +10,10 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Map, Value, json};
 
-use crate::support::{Emulator, canonical, make, map, reads_back, remove, unique};
+use crate::support::{Emulator, canonical, generated, make, map, reads_back, remove, unique};
 
 /// Few: each is a call or more.
 const CASES: u32 = 24;
-
-fn config() -> Config {
-    Config { cases: CASES, failure_persistence: None, max_shrink_iters: 64, ..Config::default() }
-}
 
 /// A table of what is given.
 fn table(fields: Vec<(&'static str, Option<Value>)>) -> Value {
@@ -73,10 +69,10 @@ fn health_check() -> impl Strategy<Value = Value> {
 
 /// A container that listens on ports from this one on, so that no two of a task take the same.
 fn container(first_port: u16) -> impl Strategy<Value = Value> {
-    let basics = (image(), option::of(6..256u32), words(), vec(word(), 0..3), vec(word(), 0..2));
+    let basics = (image(), option::of(6..128u32), words(), vec(word(), 0..3), vec(word(), 0..2));
     let ports = btree_set(0..5u16, 0..3);
     let more =
-        (option::of(health_check()), option::of(0..120u32), any::<[bool; 5]>(), words(), option::of("[a-z]{1,6}"));
+        (option::of(health_check()), option::of(1..120u32), any::<[bool; 5]>(), words(), option::of("[a-z]{1,6}"));
     (basics, ports, more).prop_map(
         move |((image, memory, environment, command, entry_point), ports, (health, stop, flags, labels, user))| {
             let [read_only, limited, logs, init, mounted] = flags;
@@ -359,7 +355,7 @@ fn is_fine(cloud: &AwsCloud, kind: &str, attributes: &Value) {
 fn on_emulator<S: Strategy>(strategy: &S, case: impl Fn(&tokio::runtime::Runtime, &AwsCloud, S::Value)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let cloud = runtime.block_on(Emulator::Together.cloud());
-    let outcome = TestRunner::new(config()).run(strategy, |value| {
+    let outcome = TestRunner::new(Config { max_shrink_iters: 64, ..generated(CASES) }).run(strategy, |value| {
         case(&runtime, &cloud, value);
         Ok(())
     });

@@ -7,6 +7,7 @@ use cofferdam::stack::{Files, Language, Options, parse};
 use proptest::prelude::*;
 
 use super::{HEAD, read, read_with, shown};
+use crate::support::generated;
 
 /// A test for each broken stack: everything that a user is shown is in its snapshot.
 macro_rules! told {
@@ -186,7 +187,7 @@ const PIECES: [&str; 38] = [
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(generated(400))]
 
     #[test]
     fn mixed_pieces_never_panic(pieces in prop::collection::vec(0..PIECES.len(), 0..24), env in any::<bool>()) {
