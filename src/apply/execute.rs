@@ -192,6 +192,8 @@ struct Run<'a> {
     in_poll: usize,
     next_intent: u64,
     report: Report,
+    /// Replacements, by their action, of which the old one is deleted and the new one is not made yet.
+    half_replaced: HashSet<usize>,
     stop: Stop,
     skipped: HashSet<usize>,
 }
@@ -221,6 +223,7 @@ pub async fn execute(execution: Execution<'_>) -> Result<Report, StateError> {
         in_poll: 0,
         next_intent,
         report: Report::default(),
+        half_replaced: HashSet::new(),
         stop: *stop.borrow_and_update(),
         skipped: HashSet::new(),
     };

@@ -181,7 +181,11 @@ impl Bucket {
             }
             _ => "check the network and the credentials; what is safe stays safe, and the same command continues",
         };
-        StateError::Remote { doing, name: self.name(key), why: text(error), help: help.to_owned() }
+        let why = match says(error, "NoSuchBucket") {
+            true => format!("there is no bucket `{}`", self.at.bucket),
+            false => text(error),
+        };
+        StateError::Remote { doing, name: self.name(key), why, help: help.to_owned() }
     }
 }
 
@@ -207,8 +211,12 @@ fn base(bucket: &str, region: &str, endpoint: Option<&str>) -> Option<String> {
     }
 }
 
-/// An error with what caused it, each once.
+/// What went wrong: what S3 says of it, or else the error with what caused it, each once.
 fn text(error: &Error) -> String {
+    let said = error.source().map(ToString::to_string).unwrap_or_default();
+    if let (Some(code), Some(message)) = (element(&said, "Code"), element(&said, "Message")) {
+        return format!("{} ({code})", message.trim_end_matches('.'));
+    }
     let mut told = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -223,7 +231,13 @@ fn text(error: &Error) -> String {
 
 /// Whether S3 answered with this code.
 fn says(error: &Error, code: &str) -> bool {
-    error.source().is_some_and(|source| source.to_string().contains(&format!("<Code>{code}</Code>")))
+    error.source().is_some_and(|source| element(&source.to_string(), "Code") == Some(code))
+}
+
+/// What stands in the first element of this name in an answer of S3, which is XML of a few lines.
+fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    Some(rest.split_once(&format!("</{name}>"))?.0.trim())
 }
 
 /// The SDK's own HTTP, for requests that are signed already.
@@ -397,6 +411,17 @@ impl Objects for Bucket {
             self.ask("list", prefix.trim_end_matches('/'), list)?.map_err(|e| self.failed("list", prefix, &e))?;
         keys.sort();
         Ok(keys)
+    }
+
+    fn folders(&self, prefix: &str) -> Result<Vec<String>, StateError> {
+        let list = |client: Arc<AmazonS3>, path: Path| async move {
+            Ok(client.list_with_delimiter(Some(&path)).await?.common_prefixes)
+        };
+        let folders =
+            self.ask("list", prefix.trim_end_matches('/'), list)?.map_err(|e| self.failed("list", prefix, &e))?;
+        let mut names: Vec<String> = folders.iter().filter_map(|path| path.filename().map(str::to_owned)).collect();
+        names.sort();
+        Ok(names)
     }
 
     fn delete(&self, key: &str) -> Result<(), StateError> {

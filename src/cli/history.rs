@@ -5,12 +5,13 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Command, FromArgMatches, Subcommand};
 
+use super::approve::approve;
 use super::failure::{Failure, Outcome};
-use super::options::{LockOptions, StackOptions};
+use super::options::{CloudName, LockOptions, StackOptions};
 use super::render::{self, plural, style};
 use super::session::{Session, holder};
 use crate::graph::Address;
-use crate::state::{Back, State, StateError, changes};
+use crate::state::{Back, State, StateError, Unfinished, changes};
 
 /// Lists the runs that changed the state: who, when, what changed, and how each ended
 #[derive(Debug, clap::Args)]
@@ -81,7 +82,8 @@ enum Verb {
     /// Makes the state again what a run left; the cloud is not changed
     ///
     /// What was made since is in the cloud still, and stays known: the next plan says what becomes of it. Restoring is a
-    /// run of its own: it is in the history, and can itself be undone.
+    /// run of its own: it is in the history, and can itself be undone. Without a terminal to ask on it needs --yes, but for
+    /// the local cloud.
     #[command(after_help = "Example:\n  cofferdam history restore ecs-poc 11 && cofferdam plan ecs-poc")]
     Restore {
         #[command(flatten)]
@@ -89,6 +91,10 @@ enum Verb {
 
         /// The number of the run, as `cofferdam history` lists it
         number: u64,
+
+        /// Do not ask
+        #[arg(long, short = 'y')]
+        yes: bool,
 
         #[command(flatten)]
         lock: LockOptions,
@@ -99,7 +105,7 @@ enum Verb {
 pub async fn run(args: &Args) -> Outcome {
     match (&args.verb, &args.listed.0) {
         (Some(Verb::Show { stack, number, json }), _) => show(stack, *number, *json).await,
-        (Some(Verb::Restore { stack, number, lock }), _) => restore(stack, *number, lock).await,
+        (Some(Verb::Restore { stack, number, yes, lock }), _) => restore(stack, *number, *yes, lock).await,
         (None, Some(stack)) => list(stack, args.json).await,
         (None, None) => Err(Failure::new("no stack is named").help("`cofferdam history --help` shows examples")),
     }
@@ -108,25 +114,45 @@ pub async fn run(args: &Args) -> Outcome {
 async fn list(stack: &StackOptions, json: bool) -> Outcome {
     let session = Session::open_state(stack).await?;
     let runs = session.store.runs()?;
+    let unfinished = unfinished(&session)?;
     if json {
-        let all: Vec<_> = runs.iter().rev().map(|(number, run)| render::json::run(*number, run)).collect();
+        let ended = runs.iter().rev().map(|(number, run)| render::json::run(*number, run));
+        let all: Vec<_> = unfinished.iter().map(render::json::unfinished).chain(ended).collect();
         outln!("{:#}", serde_json::json!({ "format_version": 1, "runs": all }));
         return Ok(ExitCode::SUCCESS);
     }
-    if runs.is_empty() {
+    if runs.is_empty() && unfinished.is_none() {
         outln!("No run has changed the state yet.");
     }
-    out!("{}", render::history::runs(&runs));
+    out!("{}", render::history::runs(&runs, unfinished.as_ref()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The run that has left no snapshot yet. Where the present state is damaged, those before it are told all the same.
+fn unfinished(session: &Session) -> Result<Option<Unfinished>, StateError> {
+    match session.store.unfinished() {
+        Err(StateError::Damaged { .. }) => Ok(None),
+        found => found,
+    }
+}
+
+/// The error of a state that no run left.
+fn beginning(number: u64) -> Failure {
+    Failure::new(format!("no run left state {number}: it is the beginning"))
+        .help("`cofferdam history STACK` lists the runs")
 }
 
 async fn show(stack: &StackOptions, number: u64, json: bool) -> Outcome {
     let session = Session::open_state(stack).await?;
+    if let Some(unfinished) = unfinished(&session)?.filter(|unfinished| unfinished.after.serial == number) {
+        match json {
+            true => outln!("{:#}", render::json::unfinished(&unfinished)),
+            false => out!("{}", render::history::unfinished(&unfinished)),
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let snapshot = session.store.run(number)?;
-    let Some(run) = &snapshot.run else {
-        return Err(Failure::new(format!("no run left state {number}: it is the beginning"))
-            .help("`cofferdam history STACK` lists the runs"));
-    };
+    let Some(run) = &snapshot.run else { return Err(beginning(number)) };
     if json {
         outln!("{:#}", render::json::run(number, run));
         return Ok(ExitCode::SUCCESS);
@@ -136,21 +162,38 @@ async fn show(stack: &StackOptions, number: u64, json: bool) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn restore(stack: &StackOptions, number: u64, lock: &LockOptions) -> Outcome {
+async fn restore(stack: &StackOptions, number: u64, yes: bool, lock: &LockOptions) -> Outcome {
     let session = Session::open_state(stack).await?;
+    if unfinished(&session)?.is_some_and(|unfinished| unfinished.after.serial == number) {
+        return Err(Failure::new(format!("run {number} has left no state to go back to yet"))
+            .help("its state is the present one; `cofferdam history STACK` lists those before it"));
+    }
     let wanted = session.store.run(number)?;
+    // Nothing is known of the time before the first run, and what was made since stays known.
+    if wanted.run.is_none() {
+        return Err(beginning(number));
+    }
+    let approved = || approve("Make this the state?", yes || session.name == CloudName::Local);
+    let refused = || Failure::new("not approved; nothing was changed");
     if let Err(StateError::Damaged { .. }) = session.store.read() {
+        if !approved()? {
+            return Err(refused());
+        }
         return restore_damaged(&session, stack, number, wanted.state);
     }
     let mut writer = session.lock(&format!("history restore {number}"), lock).await?;
     let (restored, made_since) = gone_back(&session, writer.state(), wanted.state).await?;
     let changes = changes(writer.state(), &restored);
-    writer.restore(restored);
-    let now = writer.close()?.serial;
     out!("{}", render::history::changes(&changes, None));
     for address in &made_since {
         outln!("  {}", style::faint(&format!("{address} was made since, and stays known")));
     }
+    if !approved()? {
+        writer.close()?;
+        return Err(refused());
+    }
+    writer.restore(restored);
+    let now = writer.close()?.serial;
     let count = plural(changes.len(), "resource is", "resources are");
     outln!(
         "{} the state is again what run {number} left, as run {now}; {count} different. In the cloud nothing was changed.",

@@ -11,7 +11,7 @@ use super::render::{self, plural, style};
 use super::session::{Session, holder, waiting};
 use crate::graph::Address;
 use crate::plan::{MoveError, one_move};
-use crate::state::{Entry, Record, State};
+use crate::state::{Entry, Record, State, StateError};
 use crate::words::nearest_address;
 
 /// Looks into the state, or moves and removes things in it; the cloud is not changed
@@ -56,10 +56,13 @@ enum Verb {
         #[command(flatten)]
         lock: LockOptions,
     },
-    /// Moves the state to where the stack says that it is kept
+    /// Moves the state to where the stack says that it is kept; makes an encrypted one plain where the stack no longer says for whom
     ///
     /// Write [state] url = "s3://bucket/prefix" into the stack, or take it out, and run this: the state moves with its
     /// history. Where it was, word is left of where it went, so that nobody goes on with what was left behind.
+    ///
+    /// Where [state] encrypt was taken out, the state and its history are decrypted where they are: with the key or
+    /// passphrase that opened them so far.
     #[command(
         after_help = "Examples:\n  cofferdam state migrate ecs-poc --cloud aws                              from the directory to the bucket\n  cofferdam state migrate ecs-poc --cloud aws --from s3://old-bucket/web   from somewhere else"
     )]
@@ -169,15 +172,30 @@ async fn rm(stack: &StackOptions, targets: &[String], wait: &LockOptions) -> Out
     }
     let count = plural(removed.len(), "resource is", "resources are");
     outln!("{count} forgotten; in the cloud nothing was changed.");
+    outln!("What the stack declares of it, the next apply would make once more.");
+    outln!(
+        "`{}` takes back what carries the stack's tags, `{} ADDRESS ID` anything else.",
+        stack.command("orphans --adopt"),
+        stack.command("import")
+    );
     Ok(ExitCode::SUCCESS)
 }
 
 async fn migrate(stack: &StackOptions, from: Option<&str>, wait: &LockOptions) -> Outcome {
     let session = Session::open_anywhere(stack).await?;
+    let at = &session.head.state;
+    // Where word is left that it went, it is brought back first.
+    let went = matches!(session.store.read(), Err(StateError::Moved { .. }));
+    if from.is_none() && at.encrypt.is_none() && !went && session.store.has_key()? {
+        let opened = session.store_in(home::once_encrypted(stack, at, &session.head.region)?.as_ref());
+        waiting(wait, || session.store.make_plain(&opened, &holder("state migrate"))).await?;
+        outln!("{} the state in {} is plain now, and its history with it.", style::good("✓"), session.store.name());
+        return Ok(ExitCode::SUCCESS);
+    }
     let home = match (from, &session.head.state.url, session.store.read()) {
         (Some(place), ..) => home::named(place, stack, &session.head.state, &session.head.region)?,
         (None, Some(_), _) if stack.cloud == CloudName::Aws => home::directory(stack, &session.head.state)?,
-        (None, _, Err(crate::state::StateError::Moved { to, .. })) => {
+        (None, _, Err(StateError::Moved { to, .. })) => {
             home::named(&to, stack, &session.head.state, &session.head.region)?
         }
         _ => {

@@ -334,6 +334,15 @@ impl Held for Writing {
         Ok(Some(to.display().to_string()))
     }
 
+    fn remove(&mut self, name: &str) -> Result<(), StateError> {
+        self.check()?;
+        let path = self.directory.file(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StateError::io("remove", &path)(error)),
+            _ => Ok(()),
+        }
+    }
+
     fn forget(&mut self, name: &str) {
         let _ = fs::remove_file(self.directory.file(HISTORY).join(name));
     }

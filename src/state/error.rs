@@ -132,7 +132,9 @@ impl StateError {
             }
             Self::Remote { help, .. } => help.clone(),
             Self::Encrypted { .. } => {
-                "let the stack say for whom: `[state] encrypt = [\"age1…\"]`, or `encrypt = \"passphrase\"`".into()
+                "let the stack say for whom: `[state] encrypt = [\"age1…\"]`, or `encrypt = \"passphrase\"`; or, where it \
+                 is to be plain from now on, `cofferdam state migrate STACK` makes it so"
+                    .into()
             }
             Self::Key { .. } => "set COFFERDAM_STATE_IDENTITY to the path of an identity file of age that one of the \
                                  recipients has, or COFFERDAM_STATE_PASSPHRASE to the passphrase"

@@ -37,7 +37,7 @@ pub use objects::{ObjectHome, Objects, Tag, When};
 pub use place::{Contents, Held, Home, Occupied, Place, Taken};
 pub use sealed::{Encrypt, Keys, Opener, SealedHome};
 pub use snapshot::{Snapshot, hexadecimal, sha256};
-pub use store::{Store, Writer};
+pub use store::{Store, Unfinished, Writer};
 
 use crate::graph::{Address, Attributes, Names, Reference};
 use crate::secret::Seal;

@@ -73,6 +73,13 @@ pub trait Objects: Debug + Send + Sync {
     /// Where that gets no answer.
     fn list(&self, prefix: &str) -> Result<Vec<String>, StateError>;
 
+    /// What stands right below a prefix that ends with `/`, or none, and has more below it: of `a/b/c` and `a/b/d` below `a/`,
+    /// `b`. Sorted.
+    ///
+    /// # Errors
+    /// Where that gets no answer.
+    fn folders(&self, prefix: &str) -> Result<Vec<String>, StateError>;
+
     /// Deletes an object, if it is there.
     ///
     /// # Errors
@@ -127,21 +134,11 @@ impl Home for ObjectHome {
     }
 
     fn scopes(&self, stack: &str) -> Result<Vec<String>, StateError> {
-        let prefix = format!("{}{stack}/", self.prefix);
-        let keys = self.objects.list(&prefix)?;
-        let scope = |key: &String| Some(key.strip_prefix(&prefix)?.split_once('/')?.0.to_owned());
-        let mut scopes: Vec<String> = keys.iter().filter_map(scope).collect();
-        scopes.dedup();
-        Ok(scopes)
+        self.objects.folders(&format!("{}{stack}/", self.prefix))
     }
 
     fn stacks(&self) -> Result<Vec<String>, StateError> {
-        let keys = self.objects.list(&self.prefix)?;
-        let stack = |key: &String| Some(key.strip_prefix(&self.prefix)?.split_once('/')?.0.to_owned());
-        let mut stacks: Vec<String> = keys.iter().filter_map(stack).collect();
-        stacks.sort();
-        stacks.dedup();
-        Ok(stacks)
+        self.objects.folders(&self.prefix)
     }
 }
 
@@ -428,6 +425,11 @@ impl Held for Writing {
         self.place.objects.delete(&self.place.key(SNAPSHOT))?;
         self.snapshot = None;
         Ok(is_there.then(|| self.place.name_of(&folder)))
+    }
+
+    fn remove(&mut self, name: &str) -> Result<(), StateError> {
+        self.check()?;
+        self.place.objects.delete(&self.place.key(name))
     }
 
     fn forget(&mut self, name: &str) {

@@ -156,6 +156,12 @@ pub trait Held: Debug + Send {
     /// Where it cannot be made safe.
     fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), StateError>;
 
+    /// Removes something that stands beside snapshot and journal, if it is there.
+    ///
+    /// # Errors
+    /// Where it cannot be removed.
+    fn remove(&mut self, name: &str) -> Result<(), StateError>;
+
     /// Moves what stands there out of the way, whole or damaged, to where it is kept under this name and never deleted.
     /// Gives what messages call that; `None` where nothing stood there.
     ///

@@ -19,7 +19,8 @@ use super::place::{Contents, Held, Home, Occupied, Place, Taken};
 use super::{SNAPSHOT, StateError};
 use super::{journal, snapshot};
 
-const KEY: &str = "key.json";
+/// The name of what holds the state's key.
+pub(super) const KEY: &str = "key.json";
 const JOURNAL: &str = "journal.jsonl";
 
 /// What everything that age encrypted begins with.
@@ -117,6 +118,11 @@ impl Keys {
     /// The keys of a stack.
     pub fn new(encrypt: Encrypt, opener: Opener) -> Self {
         Self { encrypt, opener }
+    }
+
+    /// Keys that only decrypt, for a stack that names nobody any more.
+    pub fn only_open(opener: Opener) -> Self {
+        Self { encrypt: Encrypt::Recipients(Vec::new()), opener }
     }
 
     /// Encrypts something that is kept beside a state: a saved plan.
@@ -489,6 +495,10 @@ impl Held for Writing {
             self.begin_sealing()?;
         }
         Ok(aside)
+    }
+
+    fn remove(&mut self, name: &str) -> Result<(), StateError> {
+        self.inner.remove(name)
     }
 
     fn forget(&mut self, name: &str) {

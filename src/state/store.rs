@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use crate::secret::Seal;
 
+use super::history::{Traces, changes_of};
 use super::place::{Contents, Held, Home, Place, Taken};
 use super::{
-    Directories, Directory, End, Holder, Occupied, Record, Run, SNAPSHOT, Snapshot, State, StateError, changes,
-    journal, sealed, snapshot,
+    Change, Directories, Directory, End, Holder, Occupied, Record, Run, SNAPSHOT, Snapshot, State, StateError, journal,
+    sealed, snapshot,
 };
 
 /// How many former snapshots are kept.
@@ -21,6 +22,19 @@ const TRIES: usize = 5;
 #[derive(Debug, Clone)]
 pub struct Store {
     place: Arc<dyn Place>,
+}
+
+/// A run that has left no snapshot yet.
+#[derive(Debug, Clone)]
+pub struct Unfinished {
+    /// What is known of it.
+    pub run: Run,
+    /// The state that it began with.
+    pub before: State,
+    /// The state by what it wrote down; its serial is the number that the run will have.
+    pub after: State,
+    /// Who holds the lock: then it is most likely at work still.
+    pub holder: Option<Holder>,
 }
 
 /// What was read of a place.
@@ -172,6 +186,17 @@ impl Store {
         Ok(out)
     }
 
+    /// The run that wrote down what it did and has left no snapshot yet: it died, or is at work.
+    ///
+    /// # Errors
+    /// Where it cannot be read or is damaged.
+    pub fn unfinished(&self) -> Result<Option<Unfinished>, StateError> {
+        let Some(Found { snapshot, records, .. }) = self.found(&self.place.contents()?)? else { return Ok(None) };
+        let Some((run, mut after)) = interrupted(&snapshot.state, &records) else { return Ok(None) };
+        after.serial += 1;
+        Ok(Some(Unfinished { run, before: snapshot.state, after, holder: self.holder()?.map(|(holder, _)| holder) }))
+    }
+
     /// The last snapshot, without what the journal says; `None` where there is none yet.
     fn last(&self) -> Result<Option<Snapshot>, StateError> {
         let bytes = self.place.read(SNAPSHOT)?;
@@ -200,6 +225,8 @@ impl Store {
             None => {
                 let mut known: Vec<u64> = self.place.history()?.iter().filter_map(|name| number_of(name)).collect();
                 known.extend(self.last()?.map(|last| last.state.serial));
+                // The beginning, which no run left.
+                known.retain(|number| *number > 0);
                 Err(StateError::NoRun { name: self.name(), number, known })
             }
         }
@@ -305,6 +332,54 @@ impl Store {
         Ok(there.state)
     }
 
+    /// Whether the state, or what is left of it, is encrypted: it has a key.
+    ///
+    /// # Errors
+    /// Where that cannot be read.
+    pub fn has_key(&self) -> Result<bool, StateError> {
+        Ok(self.place.read(sealed::KEY)?.is_some())
+    }
+
+    /// Makes an encrypted state, its history with it, plain again. `opened` is the same place, through which it is read in
+    /// plain; `holder` is who does it. One that died on the way is gone on with.
+    ///
+    /// # Errors
+    /// Where it is locked or cannot be read or written, or there is none.
+    pub fn make_plain(&self, opened: &Self, holder: &Holder) -> Result<State, StateError> {
+        let mut writing = self.lock(holder)?;
+        // What is there is what the next writes replace; what it says is read in plain.
+        let kept = writing.held.contents()?.journal;
+        let contents = opened.place.contents()?;
+        let found = self.found(&contents)?.ok_or_else(|| StateError::Nothing { name: self.name() })?;
+        let damaged = |why: String| StateError::damaged(self.place.name("journal.jsonl"), why);
+        let whole = if found.whole == 0 { 0 } else { journal::frames(&kept, |_| Ok(())).map_err(damaged)?.1 };
+        writing.begin(&found.snapshot.state, whole)?;
+        for name in opened.place.history()? {
+            if let Some(bytes) = opened.place.read(&format!("history/{name}"))? {
+                writing.held.keep(&name, &bytes)?;
+            }
+        }
+        let mut before = found.snapshot.state;
+        writing.held.keep(&name_of(before.serial), &contents.snapshot.unwrap_or_default())?;
+        if let Some((run, mut state)) = interrupted(&before, &found.records) {
+            state.serial += 1;
+            writing.held.keep(&name_of(state.serial), &self.encoded(&state, Some(&run))?)?;
+            before = state;
+        }
+        let mut after = before.clone();
+        after.serial += 1;
+        let run = writing.run(End::Done, changes_of(&before, &after, &Traces::default()));
+        writing.write(&after, Some(&run), false)?;
+        writing.begin(&after, 0)?;
+        writing.held.clear()?;
+        writing.held.remove(sealed::KEY)?;
+        Ok(after)
+    }
+
+    fn encoded(&self, state: &State, run: Option<&Run>) -> Result<Vec<u8>, StateError> {
+        snapshot::encode(state, run).map_err(|e| StateError::damaged(self.place.name(SNAPSHOT), e.to_string()))
+    }
+
     /// How messages name what holds the states of many stacks, this one among them.
     fn home_name(&self) -> String {
         let name = self.name();
@@ -326,14 +401,15 @@ fn interrupted(before: &State, records: &[Record]) -> Option<(Run, State)> {
         },
         _ => return None,
     };
-    let mut state = before.clone();
+    let (mut state, mut traces) = (before.clone(), Traces::default());
     for record in records {
         if let Record::End { at, end } = record {
             (run.ended, run.end) = (Some(at.clone()), *end);
         }
+        traces.note(record, before);
         state.take(record.clone());
     }
-    run.changes = changes(before, &state);
+    run.changes = changes_of(before, &state, &traces);
     Some((run, state))
 }
 
@@ -361,6 +437,15 @@ pub(super) struct Writing {
 }
 
 impl Writing {
+    /// The run that locked the place, ended now.
+    fn run(&self, end: End, changes: Vec<Change>) -> Run {
+        let (verb, who, began) = match &self.begin {
+            Record::Begin { verb, who, at, .. } => (verb.clone(), who.clone(), at.clone()),
+            _ => Default::default(),
+        };
+        Run { verb, who, began, ended: Some(now()), end, changes }
+    }
+
     /// Begins with a state where there is none.
     pub(super) fn anew(mut self, state: State) -> Result<Writer, StateError> {
         self.write(&state, None, false)?;
@@ -406,13 +491,23 @@ pub struct Writer {
     /// Noted and not safe yet.
     pending: Vec<u8>,
     is_changed: bool,
+    /// What it does, for the history.
+    traces: Traces,
     /// Why a noted record cannot be written.
     unwritable: Option<StateError>,
 }
 
 impl Writer {
     fn new(state: State, writing: Writing) -> Self {
-        Self { before: state.clone(), state, writing, pending: Vec::new(), is_changed: false, unwritable: None }
+        Self {
+            before: state.clone(),
+            state,
+            writing,
+            pending: Vec::new(),
+            is_changed: false,
+            traces: Traces::default(),
+            unwritable: None,
+        }
     }
 
     /// The state as it is now.
@@ -449,6 +544,7 @@ impl Writer {
         if let Err(error) = encode(self.writing.place.as_ref(), &record, &mut self.pending) {
             self.unwritable.get_or_insert(error);
         }
+        self.traces.note(&record, &self.before);
         self.state.take(record);
         self.is_changed = true;
     }
@@ -512,11 +608,7 @@ impl Writer {
 impl Writer {
     /// This run, ended now.
     fn run(&self, end: End) -> Run {
-        let (verb, who, began) = match &self.writing.begin {
-            Record::Begin { verb, who, at, .. } => (verb.clone(), who.clone(), at.clone()),
-            _ => Default::default(),
-        };
-        Run { verb, who, began, ended: Some(now()), end, changes: changes(&self.before, &self.state) }
+        self.writing.run(end, changes_of(&self.before, &self.state, &self.traces))
     }
 }
 

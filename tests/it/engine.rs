@@ -377,6 +377,24 @@ async fn a_replacement_that_cannot_stand_beside_the_old_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_went_counts_though_nothing_has_come_in_its_place() {
+    let cloud = Simulated::new(slow());
+    let stack = |fixed: &str| {
+        json!({
+            "site.web": { "name": "web", "fixed": fixed },
+            "node.top": { "fixed": "${site.web.id}" },
+        })
+    };
+    let state = complete(apply(&cloud, stack("old"), empty()).await);
+    cloud.set_faults(|call: &Call<'_>, moment: Moment| {
+        (call.operation == Operation::Create && moment == Moment::Before).then(|| error(ErrorClass::Refused)).flatten()
+    });
+    let report = apply(&cloud, stack("new"), state.clone()).await.report;
+    let counts = |report: &Report| (report.created, report.replaced, report.deleted, report.failed.len());
+    assert_eq!(counts(&report), (0, 0, 2, 1), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_leaves_the_stack_goes_after_what_used_it_moved_away() {
     let cloud = Simulated::new(slow());
     let before = json!({ "node.old": {}, "node.user": { "inputs": ["${node.old.id}"] } });

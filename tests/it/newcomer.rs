@@ -206,7 +206,7 @@ fn a_state_that_is_gone_is_not_taken_for_a_beginning() {
     }
     let listed = project.succeeds(&["history"]);
     let newest = listed.split_whitespace().find(|word| word.parse::<u64>().is_ok()).expect("a run").to_owned();
-    let told = project.succeeds(&["history restore", &newest]);
+    let told = project.succeeds(&["history restore", &newest, "--yes"]);
     assert!(told.contains(&format!("what run {newest} left")), "{told}");
     assert_eq!(project.ids(), before);
     project.succeeds(&["apply", "--yes"]);

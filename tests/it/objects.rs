@@ -85,6 +85,14 @@ impl Objects for Shelf {
         Ok(inner.objects.keys().filter(|key| key.starts_with(prefix)).cloned().collect())
     }
 
+    fn folders(&self, prefix: &str) -> Result<Vec<String>, StateError> {
+        let keys = self.list(prefix)?;
+        let folder = |key: &String| Some(key.strip_prefix(prefix)?.split_once('/')?.0.to_owned());
+        let mut folders: Vec<String> = keys.iter().filter_map(folder).collect();
+        folders.dedup();
+        Ok(folders)
+    }
+
     fn delete(&self, key: &str) -> Result<(), StateError> {
         let mut inner = self.0.lock().expect("whole");
         let (has_effect, is_answered) = inner.fate();

@@ -37,7 +37,13 @@ fn what_the_state_forgot_is_listed_and_adopted() {
     let project = applied();
     assert_eq!(listed(&project), BTreeSet::new());
     let before = project.state();
-    project.succeeds(&["state rm", "subnet.a", "role.web"]);
+    insta::assert_snapshot!(project.succeeds(&["state rm", "subnet.a", "role.web"]).replace(&before.resources["subnet.a"].id, "ID").replace(&project.name, "NAME"), @r"
+    subnet.a  ID
+    role.web  NAME-web
+    2 resources are forgotten; in the cloud nothing was changed.
+    What the stack declares of it, the next apply would make once more.
+    `cofferdam orphans --adopt stack.toml --cloud aws` takes back what carries the stack's tags, `cofferdam import stack.toml --cloud aws ADDRESS ID` anything else.
+    ");
     assert_eq!(listed(&project), BTreeSet::from(["role.web".to_owned(), "subnet.a".to_owned()]));
     project.succeeds(&["orphans", "--yes", "--adopt"]);
     assert_eq!(project.state().resources, before.resources, "they are what they were");

@@ -93,10 +93,11 @@ fn a_lost_state_is_not_taken_for_none() {
     });
     assert!(told.iter().all(|one| *one == told[0]), "{told:?}");
     insta::assert_snapshot!(told[0], @r"
-    error: there is no state in state/NAME/aws-123456789012-eu-west-2, and 3 resources bear the tags of this stack in account 123456789012 in eu-west-2
+    error: there is no state in state/NAME/aws-123456789012-eu-west-2, and in account 123456789012 in eu-west-2 the tags of this stack are on 1 vpc, 1 subnet, 1 security_group, and maybe on things of kinds that are not looked for here
       help: `cofferdam recover stack.toml --cloud aws` makes the state again from what is there; where it is somebody else's, give the stack another name
     ");
-    project.succeeds(&["recover", "--yes"]);
+    let told = project.succeeds(&["recover", "--yes"]);
+    assert!(told.contains("\n3 found (3 by tags).\n"), "{told}");
     assert_eq!(project.ids(), before);
     project.plan_is_empty("recovering");
     project.succeeds(&["destroy", "--yes"]);

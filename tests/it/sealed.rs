@@ -9,7 +9,7 @@ use age::secrecy::ExposeSecret;
 use age::x25519::Identity;
 use cofferdam::graph::{Address, Attributes};
 use cofferdam::state::{
-    Directories, Encrypt, Entry, Holder, Home, Keys, Opener, Record, SealedHome, State, StateError, Store,
+    Directories, Encrypt, End, Entry, Holder, Home, Keys, Opener, Record, SealedHome, State, StateError, Store,
 };
 
 use crate::lifecycle::{Project, text};
@@ -122,7 +122,7 @@ fn what_is_kept_is_for_the_recipients_alone() {
     cannot open state/web/aws-123456789012-eu-west-2/key.json: it takes a key of age, and COFFERDAM_STATE_IDENTITY names no file with one
       help: set COFFERDAM_STATE_IDENTITY to the path of an identity file of age that one of the recipients has, or COFFERDAM_STATE_PASSPHRASE to the passphrase
     state/web/aws-123456789012-eu-west-2/snapshot.json is encrypted
-      help: let the stack say for whom: `[state] encrypt = ["age1…"]`, or `encrypt = "passphrase"`
+      help: let the stack say for whom: `[state] encrypt = ["age1…"]`, or `encrypt = "passphrase"`; or, where it is to be plain from now on, `cofferdam state migrate STACK` makes it so
     "#);
 }
 
@@ -145,6 +145,37 @@ fn a_state_in_plain_is_encrypted_with_its_history() {
     assert_eq!(telltale(root.path(), ID), Vec::<String>::new());
     assert_eq!(names(&store.read().unwrap().unwrap()), ["a", "b", "c", "d"]);
     assert_eq!(names(&store.run(2).unwrap().state), ["a", "b"]);
+}
+
+/// The way back: everything that stood in cipher stands in plain, a run that died with it.
+#[test]
+fn an_encrypted_state_is_made_plain_with_its_history() {
+    let root = tempfile::tempdir().unwrap();
+    let alice = Identity::generate();
+    let store = sealed(root.path(), of(&[&alice]), opener(&alice));
+    run(&store, "a");
+    run(&store, "b");
+    let mut writer = store.open(&holder(), fresh).unwrap();
+    writer.note(put("c"));
+    writer.sync().unwrap();
+    drop(writer);
+    let with = |opener: Opener| {
+        store_in(&SealedHome::new(Arc::new(Directories::new(root.path())), Arc::new(Keys::only_open(opener))))
+    };
+
+    let plain = plain(root.path());
+    assert!(plain.has_key().unwrap());
+    let without = plain.make_plain(&with(Opener::default()), &holder()).unwrap_err();
+    assert!(matches!(without, StateError::Key { .. }), "{without}");
+    assert_eq!(names(&store.read().unwrap().unwrap()), ["a", "b", "c"], "nothing was done");
+    plain.make_plain(&with(opener(&alice)), &holder()).unwrap();
+    assert!(!plain.has_key().unwrap());
+    assert_eq!(names(&plain.read().unwrap().unwrap()), ["a", "b", "c"]);
+    let ends: Vec<_> = plain.runs().unwrap().into_iter().map(|(number, run)| (number, run.end)).collect();
+    assert_eq!(ends, [(1, End::Done), (2, End::Done), (3, End::Died), (4, End::Done)]);
+    assert_eq!(names(&plain.run(2).unwrap().state), ["a", "b"]);
+    run(&plain, "d");
+    assert_eq!(names(&plain.read().unwrap().unwrap()), ["a", "b", "c", "d"]);
 }
 
 #[test]
@@ -270,5 +301,19 @@ fn a_stack_says_for_whom() {
     error: cannot open state/NAME/aws-123456789012-eu-west-2/key.json: it takes a key of age, and COFFERDAM_STATE_IDENTITY names no file with one
       help: set COFFERDAM_STATE_IDENTITY to the path of an identity file of age that one of the recipients has, or COFFERDAM_STATE_PASSPHRASE to the passphrase
     ");
+
+    // And the way back, told where it is missed.
+    project.write(&stack[stack.find("[vpc.main]").unwrap()..]);
+    let refused = run(&["plan"], true);
+    insta::assert_snapshot!(text(&refused.stderr).replace(&project.name, "NAME"), @r#"
+    error: state/NAME/aws-123456789012-eu-west-2/snapshot.json is encrypted
+      help: let the stack say for whom: `[state] encrypt = ["age1…"]`, or `encrypt = "passphrase"`; or, where it is to be plain from now on, `cofferdam state migrate stack.toml --cloud aws` makes it so
+    "#);
+    insta::assert_snapshot!(succeeds(&["state migrate"]).replace(&project.name, "NAME"), @r"
+    ✓ the state in state/NAME/aws-123456789012-eu-west-2 is plain now, and its history with it.
+    ");
+    assert_eq!(run(&["plan", "--detailed-exitcode"], false).status.code(), Some(0), "it takes no key any more");
+    assert!(!telltale(&project.path("state"), id.trim()).is_empty());
+    assert!(succeeds(&["history"]).contains("state migrate"));
     succeeds(&["destroy", "--yes"]);
 }

@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use cofferdam::aws::bucket::{Bucket, BucketAt};
 use cofferdam::graph::{Address, Attributes};
-use cofferdam::state::{End, Entry, Holder, ObjectHome, Record, State, StateError, Store, What, Writer};
+use cofferdam::state::{
+    End, Entry, Holder, Home, Intent, ObjectHome, Objects, Operation, Record, State, StateError, Store, What, Writer,
+};
 use serde_json::json;
 
 use crate::lifecycle::{Project, text};
-use crate::support::{Emulator, unique};
+use crate::support::{Emulator, map, unique};
 
 fn holder(user: &str) -> Holder {
     Holder { user: user.into(), host: "mars".into(), pid: 4711, verb: "apply".into(), since: "10:00".into() }
@@ -228,7 +230,11 @@ fn a_team_keeps_its_state_in_a_bucket_and_takes_it_home_again() {
     // A bucket that is not there.
     project.write(&format!("[state]\nurl = \"s3://{}/team\"\n\n{TWO}", unique("nowhere")));
     let err = fails(&["plan"]);
-    assert!(err.contains("NoSuchBucket") && err.contains("make the bucket first"), "{err}");
+    let nowhere = err.split('`').nth(1).unwrap_or_default().to_owned();
+    insta::assert_snapshot!(err.replace(&nowhere, "BUCKET").replace(&project.name, "NAME"), @r"
+    error: cannot read s3://BUCKET/team/NAME/aws-123456789012-eu-west-2/snapshot.json: there is no bucket `BUCKET`
+      help: make the bucket first (with versioning, and closed to the public), or correct [state] url
+    ");
 }
 
 #[test]
@@ -311,7 +317,62 @@ fn the_history_tells_what_each_run_changed_and_goes_back() {
     assert_eq!((last.who.as_str(), last.changes.len()), ("dave@mars", 4), "going back is a run, too");
     assert_eq!(store.run(3).expect("it is kept").state.resources.len(), 3, "and can be undone");
     let error = store.run(9).expect_err("there is none");
-    assert_eq!(error.remedy(), "there are 0 to 4");
+    assert_eq!(error.remedy(), "there are 1 to 4");
+}
+
+/// What a run did and the states before and after it do not tell.
+#[test]
+fn the_history_tells_what_was_undone_what_was_made_again_and_what_was_left_over() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::at(folder.path());
+    let run = |records: Vec<Record>, dies: bool| {
+        let mut writer = store.open(&holder("alice"), fresh).expect("it is free");
+        records.into_iter().for_each(|record| writer.note(record));
+        match dies {
+            true => writer.sync().expect("it is written"),
+            false => drop(writer.close().expect("it is written")),
+        }
+    };
+    let of = |name: &str| Address::new("node", name);
+    let mut sized = entry("a");
+    sized.attributes = map(json!({ "size": 1, "tags": { "Team": "web" } }));
+    let sized = Record::Put { address: of("a"), entry: sized };
+    run(vec![sized.clone(), put("b"), put("c")], false);
+    let intent = |number: u64, name: &str, operation: Operation, attributes: serde_json::Value| {
+        let attributes = map(attributes);
+        let (token, id, depends_on) = (String::new(), Some(name.to_owned()), Vec::new());
+        Record::Intent(Intent { number, address: of(name), operation, token, attributes, depends_on, id })
+    };
+    // Somebody changed a size and a tag, and put one of their own; and b was gone, whose name is its id.
+    let as_seen = json!({ "size": 2, "tags": { "Team": "ops", "Theirs": "x" }, "zone": null });
+    let undoing = vec![
+        intent(0, "a", Operation::Update, as_seen),
+        intent(1, "b", Operation::Create, json!({})),
+        sized.clone(),
+        Record::Settled { number: 0 },
+        Record::Created { number: 1, id: "b".into(), outputs: Attributes::new(), protect: false },
+        Record::Ready { address: of("b"), outputs: Attributes::new() },
+    ];
+    run(undoing.clone(), false);
+    run(undoing, true);
+    // What was only about to be changed was not.
+    run(vec![intent(0, "a", Operation::Update, json!({ "size": 2 })), Record::Settled { number: 0 }], false);
+    run(vec![Record::Put { address: of("c"), entry: entry("another") }], false);
+    run(vec![Record::Remove { address: of("c"), id: "c".into() }], false);
+    let told: Vec<String> = store
+        .runs()
+        .expect("it is whole")
+        .iter()
+        .map(|(number, run)| format!("{number} {}", serde_json::to_string(&run.changes).expect("JSON")))
+        .collect();
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    1 [{"address":"node.a","what":"added","id":"a"},{"address":"node.b","what":"added","id":"b"},{"address":"node.c","what":"added","id":"c"}]
+    2 [{"address":"node.a","what":"changed","id":"a","undone":{"size":2,"tags":{"Team":"ops"}}},{"address":"node.b","what":"replaced","id":"b"}]
+    3 [{"address":"node.a","what":"changed","id":"a","undone":{"size":2,"tags":{"Team":"ops"}}},{"address":"node.b","what":"replaced","id":"b"}]
+    4 []
+    5 [{"address":"node.c","what":"replaced","id":"another"}]
+    6 [{"address":"node.c","what":"removed","id":"c"}]
+    "#);
 }
 
 const TWO: &str = "[log_group.a]\nretention_days = 7\n\n[log_group.b]\nretention_days = 7\n";
@@ -362,7 +423,12 @@ fn history_verbs_as_a_user_meets_them() {
     assert_eq!(told, [("3", true), ("2", true), ("1", true)], "{list}");
     let second = project.succeeds(&["history show", "2"]);
     assert!(second.contains("log_group.a") && second.contains("retention_days  7 → 14"), "{second}");
-    let back = project.succeeds(&["history restore", "2"]);
+    let unasked = project.run(&["history restore", "2"]);
+    let told = text(&unasked.stdout) + &text(&unasked.stderr);
+    assert!(unasked.status.code() == Some(1) && told.contains("+ log_group.b") && told.contains("--yes"), "{told}");
+    let beginning = project.run(&["history restore", "0", "--yes"]);
+    assert!(text(&beginning.stderr).contains("no run left state 0: it is the beginning"));
+    let back = project.succeeds(&["history restore", "2", "--yes"]);
     assert!(back.contains("+ log_group.b") && back.contains("as run 4"), "{back}");
     project.plan_is_empty("going back to what is there");
     let runs: serde_json::Value = serde_json::from_str(&project.succeeds(&["history", "--json"])).expect("JSON");
@@ -370,6 +436,88 @@ fn history_verbs_as_a_user_meets_them() {
     assert_eq!(runs["runs"][0]["changes"][0]["what"], "added");
     let output = project.run(&["history show", "9"]);
     let err = text(&output.stderr);
-    assert!(!output.status.success() && err.contains("has no run 9") && err.contains("there are 0 to 4"), "{err}");
+    assert!(!output.status.success() && err.contains("has no run 9") && err.contains("there are 1 to 4"), "{err}");
     project.succeeds(&["destroy", "--yes"]);
+}
+
+#[test]
+fn a_run_without_an_end_is_in_the_history_at_once() {
+    let project = Project::new(Emulator::Moto, TWO);
+    project.succeeds(&["apply", "--yes"]);
+    let stack = project.path("state").join(&project.name);
+    let folder = std::fs::read_dir(stack).expect("a state").next().expect("one state").expect("readable").path();
+    let store = Store::at(&folder);
+    let mut writer = store.open(&holder("alice"), fresh).expect("it is free");
+    assert!(!project.succeeds(&["history"]).contains("alice"), "it has done nothing yet");
+    writer.note(Record::Put { address: Address::new("log_group", "c"), entry: entry("c") });
+    writer.sync().expect("it is written");
+    let end = |number: &str| {
+        let list = project.succeeds(&["history"]);
+        let first = list.lines().next().unwrap_or_default();
+        assert!(first.starts_with(number), "{list}");
+        first.split_once("  apply  ").unwrap_or_default().1.to_owned()
+    };
+    let of_json =
+        || serde_json::from_str::<serde_json::Value>(&project.succeeds(&["history", "--json"])).expect("JSON");
+    assert_eq!(end("2 "), "1 added; not ended yet");
+    assert_eq!(of_json()["runs"][0]["end"], "running");
+    drop(writer);
+    assert_eq!(end("2 "), "1 added; died; the next run settles what it began");
+    assert_eq!(of_json()["runs"][0]["end"], "died");
+    insta::assert_snapshot!(project.succeeds(&["history show", "2"]), @r"
+    Run 2: apply
+      by     alice@mars
+      began  10:00
+      result died; the next run settles what it began
+
+      + log_group.c  c
+
+    1 added.
+    ");
+    let output = project.run(&["history restore", "2", "--yes"]);
+    assert!(text(&output.stderr).contains("run 2 has left no state to go back to yet"), "{}", text(&output.stderr));
+    project.succeeds(&["state rm", "log_group.c"]);
+    assert!(end("3 ").is_empty(), "that was no apply");
+    project.succeeds(&["destroy", "--yes"]);
+}
+
+#[tokio::test]
+async fn the_history_shows_drift_that_was_undone() {
+    let project =
+        Project::new(Emulator::Moto, &TWO.replacen("[log_group.b]", "tags = { Team = \"web\" }\n\n[log_group.b]", 1));
+    project.succeeds(&["apply", "--yes"]);
+    project.change_behind("log_group.a", "retention_days", json!(30)).await;
+    project.delete_behind("log_group.b").await;
+    project.succeeds(&["apply", "--yes"]);
+    let shown = project.succeeds(&["history show", "2"]);
+    let shown: Vec<&str> = shown.lines().skip_while(|line| !line.contains("log_group")).collect();
+    insta::assert_snapshot!(shown.join("\n").replace(&project.name, "NAME"), @r"
+      ~ log_group.a  NAME-a
+          retention_days  30 → 7  undoes a change made outside
+      ± log_group.b  NAME-b
+
+    1 changed, 1 replaced.
+    ");
+    project.succeeds(&["destroy", "--yes"]);
+}
+
+/// What stands in a bucket beside states, and how much of one there is, makes no difference to which stacks there are.
+#[test]
+fn the_stacks_and_scopes_of_a_bucket() {
+    let (bucket, endpoint) = (bucket(), s3());
+    for stack in ["web", "web-b"] {
+        let store = store_in_bucket(&bucket, &endpoint, stack);
+        for name in ["a", "b"] {
+            let mut writer = open(&store, name);
+            writer.note(put(name));
+            writer.close().expect("it is written");
+        }
+    }
+    let at = BucketAt::parse(&format!("s3://{bucket}/team"), "eu-west-2", Some(endpoint)).expect("a URL");
+    let objects: Arc<dyn Objects> = Arc::new(Bucket::open(BucketAt { emulated: true, ..at }).expect("it opens"));
+    let home = |prefix: &str| ObjectHome::new(objects.clone(), prefix);
+    assert_eq!(home("team").stacks().expect("listed"), ["web", "web-b"]);
+    assert_eq!(home("team").scopes("web").expect("listed"), ["aws-123456789012-eu-west-2"]);
+    assert_eq!(home("team").scopes("we").expect("listed"), Vec::<String>::new());
+    assert_eq!(home("").stacks().expect("listed"), ["team"], "a bucket without a prefix");
 }

@@ -368,10 +368,16 @@ impl Run<'_> {
         let elapsed = progressing.started.map(|at| at.elapsed()).unwrap_or_default();
         let id = progressing.known.as_ref().map(|known| known.id.clone()).unwrap_or_default();
         match (self.steps.steps[step].kind, action.action) {
-            (StepKind::Create, Verb::Replace) => self.report.replaced += 1,
+            (StepKind::Create, Verb::Replace) => {
+                self.half_replaced.remove(&self.steps.steps[step].action);
+                self.report.replaced += 1;
+            }
             (StepKind::Create, _) => self.report.created += 1,
             (StepKind::Update, _) => self.report.updated += 1,
             (StepKind::Delete, Verb::Delete) if was_sent => self.report.deleted += 1,
+            (StepKind::Delete, Verb::Replace) if was_sent && !action.create_first => {
+                self.half_replaced.insert(self.steps.steps[step].action);
+            }
             _ => {}
         }
         // A deletion that turned out to be none is not told.
@@ -438,6 +444,8 @@ impl Run<'_> {
                 self.report.left.push(address.clone());
             }
         }
+        // Nothing took the place of what went: so far it is no replacement.
+        self.report.deleted += self.half_replaced.len();
         if self.report.is_complete() {
             let mut known = |reference: &Reference| self.ledger.state().answer(reference);
             let outputs: BTreeMap<String, Value> = self

@@ -8,10 +8,16 @@ use serde_json::Value;
 use super::{plural, style};
 use crate::graph::Attributes;
 use crate::plan::{After, Change as AttributeChange, Verb};
-use crate::state::{Change, End, Run, State, What};
+use crate::state::{Change, End, Run, State, Unfinished, What};
 
 /// The runs, the newest first, a line each.
-pub fn runs(runs: &[(u64, Run)]) -> String {
+pub fn runs(runs: &[(u64, Run)], unfinished: Option<&Unfinished>) -> String {
+    let (mut runs, mut last) = (runs.to_vec(), None);
+    if let Some(unfinished) = unfinished {
+        runs.push((unfinished.after.serial, unfinished.run.clone()));
+        last = Some(unfinished);
+    }
+    let runs = &runs;
     let width = |of: &dyn Fn(&(u64, Run)) -> usize| runs.iter().map(of).max().unwrap_or(0);
     let numbers = width(&|(number, _)| number.to_string().len());
     let who = width(&|(_, run)| run.who.chars().count());
@@ -20,13 +26,33 @@ pub fn runs(runs: &[(u64, Run)]) -> String {
     for (number, run) in runs.iter().rev() {
         let number = style::strong(&format!("{number:numbers$}"));
         let Run { who: name, verb, began, .. } = run;
-        let _ = writeln!(text, "{number}  {began}  {name:who$}  {verb:verbs$}  {}; {}", counts(run), end(run.end));
+        let end = last.take().map_or_else(|| end(run.end), unfinished_end);
+        let _ = writeln!(text, "{number}  {began}  {name:who$}  {verb:verbs$}  {}; {end}", counts(run));
     }
     text
 }
 
+/// How a run stands of which no snapshot tells yet.
+fn unfinished_end(unfinished: &Unfinished) -> String {
+    match (&unfinished.holder, unfinished.run.end) {
+        (Some(_), _) => style::paint(style::CHANGED, "not ended yet"),
+        (None, End::Died) => format!("{}; the next run settles what it began", style::paint(style::BAD, "died")),
+        (None, ended) => end(ended),
+    }
+}
+
+/// A run of which no snapshot tells yet, and what it changed so far.
+pub fn unfinished(unfinished: &Unfinished) -> String {
+    let Unfinished { run, before, after, .. } = unfinished;
+    told(after.serial, run, Some(before), after, &unfinished_end(unfinished))
+}
+
 /// One run: who, when, how it ended, and what it changed, attribute by attribute where the state before it is still there.
 pub fn run(number: u64, run: &Run, before: Option<&State>, after: &State) -> String {
+    told(number, run, before, after, &end(run.end))
+}
+
+fn told(number: u64, run: &Run, before: Option<&State>, after: &State, end: &str) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{} {}", style::strong(&format!("Run {number}:")), style::strong(&run.verb));
     let _ = writeln!(text, "  by     {}", run.who);
@@ -34,7 +60,7 @@ pub fn run(number: u64, run: &Run, before: Option<&State>, after: &State) -> Str
     if let Some(ended) = &run.ended {
         let _ = writeln!(text, "  ended  {ended}");
     }
-    let _ = writeln!(text, "  result {}\n", end(run.end));
+    let _ = writeln!(text, "  result {end}\n");
     text.push_str(&changes(&run.changes, before.map(|before| (before, after))));
     let _ = writeln!(text, "{}.", counts(run));
     text
@@ -55,7 +81,8 @@ pub fn changes(changes: &[Change], states: Option<(&State, &State)>) -> String {
         if let (Some((before, after)), What::Changed | What::Replaced) = (states, change.what)
             && let (Some(before), Some(after)) = (of(before), of(after))
         {
-            super::changes::changes(&attributes(&before, &after), Verb::Update, "      ", &mut text);
+            let changes = attributes(&with_undone(before, &change.undone), &after, &change.undone);
+            super::changes::changes(&changes, Verb::Update, "      ", &mut text);
         }
     }
     if !changes.is_empty() {
@@ -64,15 +91,39 @@ pub fn changes(changes: &[Change], states: Option<(&State, &State)>) -> String {
     text
 }
 
+/// What the state knew, with what had been changed outside of the tool.
+fn with_undone(mut before: Attributes, undone: &Attributes) -> Attributes {
+    fn put(into: &mut Attributes, name: &str, value: &Value) {
+        match value {
+            Value::Null => drop(into.remove(name)),
+            value => drop(into.insert(name.to_owned(), value.clone())),
+        }
+    }
+    for (name, value) in undone {
+        match (before.get_mut(name), value) {
+            (Some(Value::Object(known)), Value::Object(seen)) => {
+                seen.iter().for_each(|(key, value)| put(known, key, value));
+            }
+            _ => put(&mut before, name, value),
+        }
+    }
+    before
+}
+
 /// What is different between attributes; of tables, each key by itself.
-fn attributes(before: &Attributes, after: &Attributes) -> Vec<AttributeChange> {
+fn attributes(before: &Attributes, after: &Attributes, undone: &Attributes) -> Vec<AttributeChange> {
     let mut out = Vec::new();
     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let unset = Value::Null;
     let mut differ = |path: String, before: &Value, after: &Value| {
         if before != after {
             let after = After::Known { value: after.clone() };
-            out.push(AttributeChange { path, before: before.clone(), after, forces_replacement: false, drift: false });
+            let (name, key) = path.split_once('.').map_or((path.as_str(), None), |(name, key)| (name, Some(key)));
+            let drift = undone.get(name).is_some_and(|undone| match (undone, key) {
+                (Value::Object(keys), Some(key)) => keys.contains_key(key),
+                _ => true,
+            });
+            out.push(AttributeChange { path, before: before.clone(), after, forces_replacement: false, drift });
         }
     };
     for name in names {

@@ -6,7 +6,7 @@ use crate::apply::{Event, Orphan, Recovered, Report};
 use crate::graph::Address;
 use crate::plan::{FORMAT_VERSION, Plan};
 use crate::secret::without_digests;
-use crate::state::Run;
+use crate::state::{Run, Unfinished};
 
 /// A plan: what `plan --json` prints.
 pub fn plan(plan: &Plan) -> Value {
@@ -131,6 +131,15 @@ pub fn report(report: &Report) -> Value {
         "outputs": report.outputs,
         "seconds": report.elapsed.as_secs_f64(),
     })
+}
+
+/// A run of which no snapshot tells yet: while it is at work, its end is `running`.
+pub fn unfinished(unfinished: &Unfinished) -> Value {
+    let mut value = run(unfinished.after.serial, &unfinished.run);
+    if unfinished.holder.is_some() {
+        value["end"] = "running".into();
+    }
+    value
 }
 
 /// A run of the history.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::{plural, style, value};
-use crate::apply::{Found, Orphan, Recovered};
+use crate::apply::{Found, Orphan, Recovered, Way};
 use crate::graph::{Address, Graph};
 use crate::state::State;
 
@@ -34,7 +34,13 @@ pub fn recovered(recovered: &Recovered, stack: &str) -> String {
         );
     }
     let _ = writeln!(text);
-    let mut counts = vec![format!("{} found", recovered.found.len())];
+    let ways = [Way::Tags, Way::Name, Way::Attributes, Way::LookedUp].into_iter().filter_map(|way| {
+        let count = recovered.found.values().filter(|found| found.way == way).count();
+        (count > 0).then(|| format!("{count} {}", way.words().replace(" its ", " ")))
+    });
+    let ways = ways.collect::<Vec<_>>().join(", ");
+    let ways = if ways.is_empty() { ways } else { format!(" ({ways})") };
+    let mut counts = vec![format!("{} found{ways}", recovered.found.len())];
     for (count, what) in [(recovered.missing.len(), "not found"), (recovered.disputed.len(), "claimed more than once")]
     {
         if count > 0 {

@@ -94,18 +94,25 @@ impl Session {
         if !matches!(self.store.read(), Ok(None)) {
             return Ok(());
         }
-        let mut found = 0;
+        let mut found = Vec::new();
         for kind in TELLTALES {
-            found += self.cloud.owned(kind).await.map_or(0, |owned| owned.len());
+            match self.cloud.owned(kind).await.map_or(0, |owned| owned.len()) {
+                0 => {}
+                1 => found.push(format!("1 {kind}")),
+                count => found.push(format!("{count} × {kind}")),
+            }
         }
         self.cloud.forget();
-        if found == 0 {
+        if found.is_empty() {
             return Ok(());
         }
-        let (what, region) = (render::plural(found, "resource bears", "resources bear"), &self.head.region);
+        let (what, region) = (found.join(", "), &self.head.region);
         let (account, store) = (self.account(), self.store.name());
-        let message =
-            format!("there is no state in {store}, and {what} the tags of this stack in account {account} in {region}");
+        // Not all kinds are asked: how many there are of these is not how many there are.
+        let message = format!(
+            "there is no state in {store}, and in account {account} in {region} the tags of this stack are on {what}, and \
+             maybe on things of kinds that are not looked for here"
+        );
         Err(Failure::new(message).help(format!(
             "`{}` makes the state again from what is there; where it is somebody else's, give the stack another name",
             options.command("recover")

@@ -280,7 +280,7 @@ async fn the_state_goes_back_behind_moves_and_what_was_made_since() {
     project.write(&with_api);
     project.succeeds(&["apply", "--yes"]);
     let second = project.ids();
-    let told = project.succeeds(&["history restore", "1"]);
+    let told = project.succeeds(&["history restore", "1", "--yes"]);
     assert!(told.contains("service.api/ecs_service.main was made since, and stays known"), "{told}");
     project.plan_is_empty("going back behind what was made");
 
@@ -288,14 +288,14 @@ async fn the_state_goes_back_behind_moves_and_what_was_made_since() {
     project.write(&(moved("service.web", "service.site") + &site));
     project.succeeds(&["apply", "--yes"]);
     let third = project.ids();
-    project.succeeds(&["history restore", "1"]);
+    project.succeeds(&["history restore", "1", "--yes"]);
     assert_eq!(project.ids(), second, "at the addresses of then, with what was made since");
     assert_eq!(planned_beyond_tags(&project), nothing(), "going back behind a move that the stack tells of");
     project.succeeds(&["apply", "--yes"]);
     assert_eq!(project.ids(), third);
 
     // The stack no longer tells of the move; the cloud does.
-    project.succeeds(&["history restore", "1"]);
+    project.succeeds(&["history restore", "1", "--yes"]);
     project.write(&site);
     assert_eq!(project.plan()["renames"], serde_json::json!([{ "from": "service.web", "to": "service.site" }]));
     project.write(&(moved("service.web", "service.site") + &site));
@@ -308,7 +308,7 @@ async fn the_state_goes_back_behind_moves_and_what_was_made_since() {
     let fourth = project.ids();
     assert_ne!(third["service.site/security_group.tasks"], fourth["service.site/security_group.tasks"]);
     let number = project.state().serial - 1;
-    project.succeeds(&["history restore", &number.to_string()]);
+    project.succeeds(&["history restore", &number.to_string(), "--yes"]);
     project.plan_is_empty("going back behind a replacement");
     assert_eq!(project.ids(), fourth);
     assert!(first.len() < fourth.len());
