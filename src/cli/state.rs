@@ -56,7 +56,7 @@ enum Verb {
         #[command(flatten)]
         lock: LockOptions,
     },
-    /// Moves the state to where the stack says that it is kept; makes an encrypted one plain where the stack no longer says for whom
+    /// Moves the state to where the stack says that it is kept, or makes it plain again
     ///
     /// Write [state] url = "s3://bucket/prefix" into the stack, or take it out, and run this: the state moves with its
     /// history. Where it was, word is left of where it went, so that nobody goes on with what was left behind.

@@ -17,11 +17,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Actions, During, Kind, Tags, Taking, ecs, is_own, owned, spec, tags_of, text, typed};
+use super::{Actions, During, Kind, Tags, Taking, ecs, is_owned, owned, spec, tags_of, text, typed};
 use crate::aws::Aws;
 use crate::cloud::{
     ADDRESS_TAG, CloudError, CreateRequest, Created, ErrorClass, Known, Lost, Observed, Owned, Phase, Progress,
-    TOKEN_TAG, UpdateRequest,
+    STACK_TAG, TOKEN_TAG, UpdateRequest,
 };
 use crate::graph::{Attributes, Identity, KindSpec, Naming, Problem, ReplaceOrder};
 use container::Container;
@@ -225,7 +225,13 @@ impl Kind for TaskDefinitionKind {
     fn actions(&self) -> Actions {
         Actions {
             read: &["ecs:ListTaskDefinitions", "ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitionFamilies"],
-            create: &["ecs:RegisterTaskDefinition", "ecs:TagResource", "iam:PassRole", "ecs:DescribeTaskDefinition"],
+            create: &[
+                "ecs:RegisterTaskDefinition",
+                "ecs:TagResource",
+                "iam:PassRole",
+                "ecs:DescribeTaskDefinition",
+                "ecs:ListTaskDefinitions",
+            ],
             update: &[
                 "ecs:RegisterTaskDefinition",
                 "ecs:TagResource",
@@ -294,14 +300,16 @@ impl Kind for TaskDefinitionKind {
     async fn owned(&self, aws: &Aws) -> Result<Vec<Owned>, CloudError> {
         let families = revisions::families(aws).await?;
         owned::claimed_by_one(aws, families, |family| async move {
-            Ok(revisions::describe(aws, &family).await?.map(|(_, tags)| tags).unwrap_or_default())
+            // Somebody else may have registered the newest one since; what bears the tags of another stack is that one's.
+            let is_decided = |tags: &Tags| tags.contains_key(STACK_TAG);
+            Ok(revisions::newest_of(aws, &family, is_decided).await?.map(|(_, tags)| tags).unwrap_or_default())
         })
         .await
     }
 
     async fn find(&self, aws: &Aws, lost: &Lost) -> Result<Option<Observed>, CloudError> {
         let family = text(&lost.request.attributes, "family");
-        for arn in revisions::newest(aws, family).await?.iter().take(LOOKED_AT) {
+        for arn in revisions::newest(aws, family).await?.iter().take(revisions::LOOKED_AT) {
             if let Some((revision, tags)) = revisions::describe(aws, arn).await?
                 && tags.get(TOKEN_TAG) == Some(&lost.request.token)
             {
@@ -313,9 +321,13 @@ impl Kind for TaskDefinitionKind {
 
     async fn create(&self, aws: &Aws, request: &CreateRequest) -> Result<Created, CloudError> {
         let definition: TaskDefinition = typed(&request.attributes)?;
-        // A family takes revisions of anybody: others' are not added to.
-        if let Some((revision, tags)) = revisions::describe(aws, &definition.family).await?
-            && !is_own(&observe(aws, &revision, tags), request)
+        // A family takes revisions of anybody: others' are not added to. One in which this stack has or had revisions is
+        // its own, whoever registered the newest.
+        let family = definition.family.as_str();
+        let is_own = |tags: &Tags| is_owned(&request.attributes, tags);
+        if revisions::describe(aws, family).await?.is_some_and(|(_, tags)| !is_own(&tags))
+            && revisions::newest_of(aws, family, is_own).await?.is_none()
+            && !revisions::was_of(aws, family, is_own).await?
         {
             let message = format!("a task definition `{}` exists already, and is not of this stack", definition.family);
             return Err(CloudError::new(ErrorClass::Exists, "ecs:RegisterTaskDefinition", "", message));
@@ -364,9 +376,6 @@ impl Kind for TaskDefinitionKind {
     }
 }
 
-/// How many revisions are looked at to find the one whose answer was lost.
-const LOOKED_AT: usize = 5;
-
 /// The revision that a definition has after an update. Somebody else may have registered a newer one: that is nobody's
 /// business here, and least of all what services are to run.
 async fn updated(aws: &Aws, known: &Known, newest: (Revision, Tags)) -> Result<Option<Revision>, CloudError> {
@@ -376,7 +385,7 @@ async fn updated(aws: &Aws, known: &Known, newest: (Revision, Tags)) -> Result<O
     if is_ours || revisions::is(&revision, &tags, aws, &definition) {
         return Ok(Some(revision));
     }
-    for arn in revisions::newest(aws, &known.id).await?.iter().take(LOOKED_AT) {
+    for arn in revisions::newest(aws, &known.id).await?.iter().take(revisions::LOOKED_AT) {
         if let Some((revision, tags)) = revisions::describe(aws, arn).await?
             && revisions::is(&revision, &tags, aws, &definition)
         {
@@ -387,13 +396,20 @@ async fn updated(aws: &Aws, known: &Known, newest: (Revision, Tags)) -> Result<O
     Ok(revisions::describe(aws, text(&known.outputs, "arn")).await?.map(|(revision, _)| revision))
 }
 
-/// What is there in place of a revision that is not among the listed ones: the same, a newer one of other contents where
-/// somebody deregistered ours, or nothing.
+/// What is there of a revision that is not among the listed ones: itself, or nothing where it was deregistered.
 async fn current(aws: &Aws, known: &Known) -> Result<Option<Observed>, CloudError> {
-    let arn = text(&known.outputs, "arn");
-    let id = if arn.is_empty() { known.id.as_str() } else { arn };
-    let Some((revision, tags)) = revisions::describe(aws, id).await? else { return Ok(None) };
-    Ok(Some(observe(aws, &revision, tags)))
+    let found = match text(&known.outputs, "arn") {
+        // Only the family is known: the newest revision of it that is the stack's, or else the newest.
+        "" => {
+            let is_own = |tags: &Tags| owned::claimed(&aws.scope, &known.id, tags).is_some();
+            match revisions::newest_of(aws, &known.id, is_own).await? {
+                None => revisions::describe(aws, &known.id).await?,
+                found => found,
+            }
+        }
+        arn => revisions::describe(aws, arn).await?,
+    };
+    Ok(found.map(|(revision, tags)| observe(aws, &revision, tags)))
 }
 
 fn observe(aws: &Aws, revision: &Revision, tags: Tags) -> Observed {

@@ -76,6 +76,7 @@ const AT_TIMES: &[(&str, &str)] = &[
     ("ec2:DescribeNetworkInterfaces", "while interfaces keep something from being deleted"),
     ("ecs:DeleteTaskDefinitions", "once a family has more revisions than are kept"),
     ("ecs:DeregisterTaskDefinition", "once a family has more revisions than are kept"),
+    ("ecs:ListTaskDefinitions", "where the newest revision of a family is somebody else's"),
     ("ecs:DescribeTasks", "when tasks of a deployment stop"),
     ("ecs:ListTasks", "when tasks of a deployment stop"),
     ("elasticloadbalancing:DescribeTargetHealth", "while all tasks run and the deployment is not completed"),

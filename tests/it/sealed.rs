@@ -309,9 +309,7 @@ fn a_stack_says_for_whom() {
     error: state/NAME/aws-123456789012-eu-west-2/snapshot.json is encrypted
       help: let the stack say for whom: `[state] encrypt = ["age1…"]`, or `encrypt = "passphrase"`; or, where it is to be plain from now on, `cofferdam state migrate stack.toml --cloud aws` makes it so
     "#);
-    insta::assert_snapshot!(succeeds(&["state migrate"]).replace(&project.name, "NAME"), @r"
-    ✓ the state in state/NAME/aws-123456789012-eu-west-2 is plain now, and its history with it.
-    ");
+    insta::assert_snapshot!(succeeds(&["state migrate"]).replace(&project.name, "NAME"), @"✓ the state in state/NAME/aws-123456789012-eu-west-2 is plain now, and its history with it.");
     assert_eq!(run(&["plan", "--detailed-exitcode"], false).status.code(), Some(0), "it takes no key any more");
     assert!(!telltale(&project.path("state"), id.trim()).is_empty());
     assert!(succeeds(&["history"]).contains("state migrate"));

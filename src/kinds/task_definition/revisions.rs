@@ -14,6 +14,9 @@ use crate::kinds::{Tags, ecs, gone_is_fine, untyped};
 /// The tag that holds the digest of a revision's canonical form.
 pub const DIGEST_TAG: &str = "cofferdam:digest";
 
+/// How many revisions of a family are looked at to find one.
+pub const LOOKED_AT: usize = 5;
+
 /// How many inactive revisions one delete call takes ("DeleteTaskDefinitions").
 const DELETED_A_CALL: usize = 10;
 
@@ -47,8 +50,14 @@ pub async fn register(aws: &Aws, definition: &TaskDefinition, tags: &Tags) -> Re
         .ok_or_else(|| CloudError::unexpected("ecs:RegisterTaskDefinition", "the answer holds no task definition"))
 }
 
-/// An active revision by ARN, or the newest of a family, with its tags.
+/// An active revision by ARN, or the newest of a family, with its tags. A revision that was deregistered stays visible by
+/// its ARN, and is none of these.
 pub async fn describe(aws: &Aws, id: &str) -> Result<Option<(Revision, Tags)>, CloudError> {
+    let active = |(revision, _): &(Revision, Tags)| revision.status() == Some(&TaskDefinitionStatus::Active);
+    Ok(described(aws, id).await?.filter(active))
+}
+
+async fn described(aws: &Aws, id: &str) -> Result<Option<(Revision, Tags)>, CloudError> {
     let found = aws
         .calls
         .read("ecs:DescribeTaskDefinition", || {
@@ -60,9 +69,44 @@ pub async fn describe(aws: &Aws, id: &str) -> Result<Option<(Revision, Tags)>, C
         other => other?,
     };
     let tags = answer.tags().iter().filter_map(|tag| Some((tag.key()?.to_owned(), tag.value()?.to_owned()))).collect();
-    // A revision that was deregistered stays visible by its ARN.
-    let active = |revision: &Revision| revision.status() == Some(&TaskDefinitionStatus::Active);
-    Ok(answer.task_definition.filter(active).map(|revision| (revision, tags)))
+    Ok(answer.task_definition.map(|revision| (revision, tags)))
+}
+
+/// The newest active revision of a family that is wanted by its tags. Anybody may register revisions of a family: where
+/// the newest is somebody else's, some before it are looked at.
+pub async fn newest_of(
+    aws: &Aws,
+    family: &str,
+    is_wanted: impl Fn(&Tags) -> bool,
+) -> Result<Option<(Revision, Tags)>, CloudError> {
+    let Some((revision, tags)) = describe(aws, family).await? else { return Ok(None) };
+    if is_wanted(&tags) {
+        return Ok(Some((revision, tags)));
+    }
+    let seen = revision.task_definition_arn().unwrap_or_default();
+    let older = newest(aws, family).await?;
+    first_of(aws, older.iter().filter(|arn| *arn != seen), is_wanted).await
+}
+
+/// Whether one of the newest revisions of a family that were deregistered is wanted by its tags.
+pub async fn was_of(aws: &Aws, family: &str, is_wanted: impl Fn(&Tags) -> bool) -> Result<bool, CloudError> {
+    let old = of_family(aws, family, TaskDefinitionStatus::Inactive).await?;
+    Ok(first_of(aws, old.iter(), is_wanted).await?.is_some())
+}
+
+async fn first_of(
+    aws: &Aws,
+    arns: impl Iterator<Item = &String>,
+    is_wanted: impl Fn(&Tags) -> bool,
+) -> Result<Option<(Revision, Tags)>, CloudError> {
+    for arn in arns.take(LOOKED_AT) {
+        if let Some((revision, tags)) = described(aws, arn).await?
+            && is_wanted(&tags)
+        {
+            return Ok(Some((revision, tags)));
+        }
+    }
+    Ok(None)
 }
 
 /// Which of these revisions are active. There is no call that describes many: revisions of the whole account are listed
