@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use age::secrecy::ExposeSecret;
+use age::x25519::Identity;
 use cofferdam::graph::{Address, Attributes};
 use cofferdam::state::{
-    End, Entry, Holder, Home, ObjectHome, Objects, Pace, Record, State, StateError, Store, Tag, When, Writer,
+    Encrypt, End, Entry, Holder, Home, Keys, ObjectHome, Objects, Opener, Pace, Record, SealedHome, State, StateError,
+    Store, Tag, When, Writer,
 };
 
 /// Storage in memory, of which single writes can be made to fail.
@@ -291,6 +294,58 @@ fn a_run_may_die_at_each_of_its_writes() {
                 break;
             }
             deaths += u64::from(outcome.is_err());
+        }
+    }
+    assert!(deaths > 12, "{deaths}");
+}
+
+/// Making an encrypted state plain dies at every one of its writes: done again, it comes to its end, and nothing is lost.
+#[test]
+fn making_a_state_plain_may_die_at_each_of_its_writes() {
+    let alice = Identity::generate();
+    let opener = || Opener::new(Some(alice.to_string().expose_secret()), None).expect("an identity");
+    let encrypt = Encrypt::to(vec![alice.to_public().to_string()]).expect("a recipient");
+    let mut deaths = 0;
+    for has_effect in [false, true] {
+        for writes in 0.. {
+            let shelf = Arc::new(Shelf::default());
+            let plain = store(&shelf, LONG);
+            let with = |keys: Keys| {
+                let home = Arc::new(ObjectHome::new(shelf.clone(), "/team/").with_pace(LONG));
+                let sealed = SealedHome::new(home, Arc::new(keys));
+                Store::of(&sealed, "web", Some("staging"), "aws", "123456789012", "eu-west-2")
+            };
+            let sealed = with(Keys::new(encrypt.clone(), opener()));
+            for name in ["a", "b"] {
+                let mut writer = sealed.open(&holder("alice"), fresh).expect("it is free");
+                writer.note(put(name));
+                writer.close().expect("it is written");
+            }
+            let mut writer = sealed.open(&holder("bob"), fresh).expect("it is free");
+            writer.note(put("c"));
+            writer.sync().expect("it is written");
+            drop(writer);
+            shelf.fail_after(writes, has_effect);
+            let outcome = plain.make_plain(&with(Keys::only_open(opener())), &holder("alice"));
+            shelf.heal();
+            plain.break_lock().expect("it answers");
+            if outcome.is_err() {
+                deaths += 1;
+                let seen = with(Keys::only_open(opener())).read().expect("it is whole").expect("it is there");
+                assert_eq!(names(&seen), ["a", "b", "c"], "after {writes}");
+                plain
+                    .make_plain(&with(Keys::only_open(opener())), &holder("alice"))
+                    .unwrap_or_else(|e| panic!("after {writes}: {e}"));
+            }
+            let seen = plain.read().unwrap_or_else(|e| panic!("after {writes}: {e}")).expect("it is there");
+            assert_eq!(names(&seen), ["a", "b", "c"], "after {writes}");
+            assert!(!plain.has_key().expect("it answers"));
+            let runs = plain.runs().unwrap_or_else(|e| panic!("after {writes}: {e}"));
+            let ends: Vec<_> = runs.iter().take(3).map(|(number, run)| (*number, run.end)).collect();
+            assert_eq!(ends, [(1, End::Done), (2, End::Done), (3, End::Died)], "after {writes}");
+            if outcome.is_ok() && writes > 12 {
+                break;
+            }
         }
     }
     assert!(deaths > 12, "{deaths}");
