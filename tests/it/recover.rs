@@ -83,7 +83,8 @@ fn small() -> Project {
 
 #[test]
 fn a_lost_state_is_not_taken_for_none() {
-    let project = small();
+    let project = Project::new(Emulator::Moto, &format!("{SMALL}\n[role.web]\nservice = \"ec2.amazonaws.com\"\n"));
+    project.succeeds(&["apply", "--yes"]);
     let before = project.ids();
     std::fs::remove_dir_all(project.path("state")).expect("the state is lost");
     let told = [vec!["plan"], vec!["apply", "--yes"], vec!["destroy", "--yes"], vec!["drift"]].map(|arguments| {
@@ -93,14 +94,19 @@ fn a_lost_state_is_not_taken_for_none() {
     });
     assert!(told.iter().all(|one| *one == told[0]), "{told:?}");
     insta::assert_snapshot!(told[0], @r"
-    error: there is no state in state/NAME/aws-123456789012-eu-west-2, and in account 123456789012 in eu-west-2 the tags of this stack are on 1 vpc, 1 subnet, 1 security_group, and maybe on things of kinds that are not looked for here
+    error: there is no state in state/NAME/aws-123456789012-eu-west-2, and 4 resources bear the tags of this stack in account 123456789012 in eu-west-2
       help: `cofferdam recover stack.toml --cloud aws` makes the state again from what is there; where it is somebody else's, give the stack another name
     ");
+    let orphans: Value = serde_json::from_str(&project.succeeds(&["orphans", "--json"])).expect("JSON");
+    assert_eq!(orphans["orphans"].as_array().map(Vec::len), Some(4), "the same is told everywhere: {orphans:#}");
     let told = project.succeeds(&["recover", "--yes"]);
-    assert!(told.contains("\n3 found (3 by tags).\n"), "{told}");
+    assert!(told.contains("\n4 found (4 by tags).\n"), "{told}");
     assert_eq!(project.ids(), before);
     project.plan_is_empty("recovering");
     project.succeeds(&["destroy", "--yes"]);
+    // Tags that outlived what bore them are no reason.
+    std::fs::remove_dir_all(project.path("state")).expect("it is lost once more");
+    project.succeeds(&["plan"]);
 }
 
 #[test]

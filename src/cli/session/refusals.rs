@@ -84,7 +84,7 @@ impl Session {
     }
 
     /// Refuses to take a state that was lost for one that never was: what bears the stack's tags would be made once more.
-    /// Not everybody may list by tags, and not everything bears them; what is asked costs three calls.
+    /// Not everybody may list by tags, and not everything bears them; what is asked where there is nothing costs three calls.
     ///
     /// # Errors
     /// Where there is no state, and something of the stack in the cloud.
@@ -94,25 +94,26 @@ impl Session {
         if !matches!(self.store.read(), Ok(None)) {
             return Ok(());
         }
-        let mut found = Vec::new();
+        let mut is_there = false;
         for kind in TELLTALES {
-            match self.cloud.owned(kind).await.map_or(0, |owned| owned.len()) {
-                0 => {}
-                1 => found.push(format!("1 {kind}")),
-                count => found.push(format!("{count} × {kind}")),
-            }
+            is_there |= self.cloud.owned(kind).await.is_ok_and(|owned| !owned.is_empty());
         }
-        self.cloud.forget();
-        if found.is_empty() {
+        if !is_there {
+            self.cloud.forget();
             return Ok(());
         }
-        let (what, region) = (found.join(", "), &self.head.region);
-        let (account, store) = (self.account(), self.store.name());
-        // Not all kinds are asked: how many there are of these is not how many there are.
-        let message = format!(
-            "there is no state in {store}, and in account {account} in {region} the tags of this stack are on {what}, and \
-             maybe on things of kinds that are not looked for here"
-        );
+        // Now that it is worth asking for everything: tags can outlive what bore them, and how many there are is told as
+        // `orphans` counts them. Who may not ask for everything is told that there is something.
+        let what = match apply::orphans(&self.cloud, &self.fresh()).await {
+            Ok(found) if found.is_empty() => None,
+            Ok(found) => Some(render::plural(found.len(), "resource bears", "resources bear")),
+            Err(_) => Some("resources bear".to_owned()),
+        };
+        self.cloud.forget();
+        let Some(what) = what else { return Ok(()) };
+        let (region, account, store) = (&self.head.region, self.account(), self.store.name());
+        let message =
+            format!("there is no state in {store}, and {what} the tags of this stack in account {account} in {region}");
         Err(Failure::new(message).help(format!(
             "`{}` makes the state again from what is there; where it is somebody else's, give the stack another name",
             options.command("recover")
