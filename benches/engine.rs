@@ -5,7 +5,7 @@ mod tree;
 use cofferdam::apply::{Execution, Options, Stop, execute};
 use cofferdam::cloud::Cloud;
 use cofferdam::graph::Graph;
-use cofferdam::plan::{Plan, Steps};
+use cofferdam::plan::{Mode, Plan, Steps};
 use cofferdam::simulated::Simulated;
 use cofferdam::state::{Memory, State};
 use divan::Bencher;
@@ -20,6 +20,11 @@ fn main() {
 fn run(cloud: &Simulated, graph: &Graph, state: State) -> State {
     let plan = tree::plan(cloud, graph, &state, None);
     execute_plan(cloud, &plan, state)
+}
+
+/// The plan that deletes these addresses and what stands on them; none: everything.
+fn plan_destroy(cloud: &Simulated, state: &State, targets: &[String]) -> Plan {
+    tree::planned(cloud, &Graph::default(), state, None, Mode::Destroy, targets)
 }
 
 fn execute_plan(cloud: &Simulated, plan: &Plan, state: State) -> State {
@@ -93,14 +98,14 @@ fn execute_replaces(bencher: Bencher, count: usize) {
 fn plan_targeted_destroy(bencher: Bencher, count: usize) {
     let (cloud, _, state) = applied(count);
     let root = ["node.n0".to_owned()];
-    bencher.counter(ItemsCount::new(count)).bench(|| tree::plan_destroy(&cloud, &state, &root));
+    bencher.counter(ItemsCount::new(count)).bench(|| plan_destroy(&cloud, &state, &root));
 }
 
 #[divan::bench(args = SIZES)]
 fn execute_destroys(bencher: Bencher, count: usize) {
     let applied = || {
         let (cloud, _, state) = applied(count);
-        let plan = tree::plan_destroy(&cloud, &state, &[]);
+        let plan = plan_destroy(&cloud, &state, &[]);
         (cloud, plan, state)
     };
     bencher

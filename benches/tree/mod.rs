@@ -57,12 +57,8 @@ pub fn plan(cloud: &Simulated, graph: &Graph, state: &State, observed: Option<&O
     planned(cloud, graph, state, observed, Mode::Apply, &[])
 }
 
-/// The plan that deletes these addresses and what stands on them; none: everything.
-pub fn plan_destroy(cloud: &Simulated, state: &State, targets: &[String]) -> Plan {
-    planned(cloud, &Graph::default(), state, None, Mode::Destroy, targets)
-}
-
-fn planned(
+/// The plan of this mode for these addresses; none: for everything.
+pub fn planned(
     cloud: &Simulated,
     graph: &Graph,
     state: &State,

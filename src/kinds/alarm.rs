@@ -43,7 +43,7 @@ pub struct Alarm {
     pub datapoints: Option<i32>,
     /// What a period means in which nothing was measured.
     #[serde(default)]
-    pub missing: Missing,
+    pub missing: MissingData,
     /// Who is told when something is wrong, and what is done: topics, step scaling policies, by ARN.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     #[schemars(extend("x-reference" = "topic.arn"))]
@@ -116,7 +116,7 @@ impl Comparison {
 /// What a period means in which nothing was measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Missing {
+pub enum MissingData {
     /// Nothing: the periods before it are looked at.
     #[default]
     Missing,
@@ -128,7 +128,7 @@ pub enum Missing {
     NotBreaching,
 }
 
-impl Missing {
+impl MissingData {
     const ALL: [Self; 4] = [Self::Missing, Self::Ignore, Self::Breaching, Self::NotBreaching];
 
     fn as_aws(self) -> &'static str {
@@ -400,7 +400,7 @@ fn observe(scope: &Scope, one: &MetricAlarm, tags: Tags) -> Observed {
     let dimensions = one.dimensions().iter().filter_map(|one| Some((one.name()?.to_owned(), one.value()?.to_owned())));
     let set = |some: &[String]| some.iter().cloned().collect::<BTreeSet<_>>();
     let name = one.alarm_name().unwrap_or_default();
-    let missing = one.treat_missing_data().and_then(|found| Missing::ALL.into_iter().find(|m| m.as_aws() == found));
+    let missing = one.treat_missing_data().and_then(|found| MissingData::ALL.into_iter().find(|m| m.as_aws() == found));
     let alarm = Alarm {
         name: name.to_owned(),
         description: one.alarm_description().filter(|text| !text.is_empty()).map(str::to_owned),

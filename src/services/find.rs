@@ -117,7 +117,8 @@ fn meant<'s>(
         let block = address.construct().and_then(|block| block.split_once('.'));
         block.is_some_and(|(_, name)| name == named)
     };
-    let ways: [&dyn Fn(&Address, &Entry) -> bool; 3] = [
+    type Way<'a> = &'a dyn Fn(&Address, &Entry) -> bool;
+    let ways: [Way<'_>; 3] = [
         &|address, _| address.as_str() == named,
         &|address, _| address.construct() == Some(named),
         &|address, entry| address.name() == named || name_of_block(address) || tail(&entry.id) == named,

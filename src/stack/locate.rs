@@ -10,8 +10,7 @@ pub fn locate(text: &str, way: &[String]) -> Option<Range<usize>> {
     let mut scan = Scan { text, at: 0 };
     scan.blank();
     let mut found = scan.at..scan.value()?;
-    let mut way = way.iter();
-    while let Some(step) = way.next() {
+    for step in way {
         let inner = match text.as_bytes().get(found.start)? {
             b'{' => members(text, found.start)?.into_iter().find(|(key, _)| key == step).map(|(_, at)| at),
             b'[' => {

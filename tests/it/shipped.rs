@@ -94,8 +94,11 @@ impl Project {
     }
 }
 
-/// The services of the shipped stacks that are kept running: how many tasks at first, and how many by hand.
-const SERVICES: [(&str, &[(&str, i64, i64)]); 5] = [
+/// A service: how many tasks it has at first, and how many by hand.
+type Service = (&'static str, i64, i64);
+
+/// The services of the shipped stacks that are kept running.
+const SERVICES: [(&str, &[Service]); 5] = [
     ("minimal", &[]),
     ("production-network", &[]),
     ("ecs-poc", &[("web", 2, 4)]),

@@ -35,6 +35,7 @@ fn applied(project: &Project, typed: &str, environment: &[(&str, &str)]) -> (Exi
         }
     }
     let _ = child.kill();
+    let _ = child.wait();
     panic!("{typed:?} is not heard: {}", String::from_utf8_lossy(&screen));
 }
 

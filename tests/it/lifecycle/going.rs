@@ -47,7 +47,7 @@ async fn a_service_that_drains() {
         let begins = at(&format!("{needed}: deleting"));
         assert!(begins > gone, "{needed} goes before the service is gone:\n{shown}");
     }
-    let asked = asked.lock().expect("nobody panics");
+    let asked = asked.lock().expect("nobody panics").clone();
     let last_draining = asked.iter().rposition(|(_, status, _)| status == "DRAINING").expect("it drains");
     let cluster = asked.iter().position(|(action, ..)| action == "DeleteCluster").expect("the cluster goes");
     assert!(cluster > last_draining, "the cluster goes while the service drains: {asked:?}");

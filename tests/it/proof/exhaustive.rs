@@ -68,7 +68,8 @@ async fn one(
 ) -> bool {
     let cloud = start.fork();
     // Of every other moment, what was on its way at the time of death still arrives.
-    let late = matches!(death, Death::BeforeReply(n) | Death::AfterSync(n) | Death::Torn(n) if n / step() % 2 == 0);
+    let late =
+        matches!(death, Death::BeforeReply(n) | Death::AfterSync(n) | Death::Torn(n) if (n / step()).is_multiple_of(2));
     let left = dying(&cloud, graph, state, ask, Some(death), (slots, late)).await;
     assert_eq!(left.failed, Vec::<String>::new(), "{death:?}");
     // Another process, which knows nothing of the first but what is on disk.

@@ -31,8 +31,11 @@ pub enum Death {
     Waiting(u64),
 }
 
+/// The death at the nth moment of some kind.
+type At = fn(u64) -> Death;
+
 /// Every kind of death: what its moments are called, and the death at the nth of them.
-pub const DEATHS: [(&str, fn(u64) -> Death); 5] = [
+pub const DEATHS: [(&str, At); 5] = [
     ("journal records", Death::Torn),
     ("syncs", Death::AfterSync),
     ("requests", Death::BeforeRequest),
