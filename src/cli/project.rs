@@ -48,7 +48,7 @@ fn read(
     standing: &Standing,
     only_checks: bool,
 ) -> Result<Result<Stack, Diagnostics>, Failure> {
-    options.is_meant();
+    options.hint_about_this();
     let path = stack_file(&options.stack)?;
     // What other stacks left is where this one's state is.
     let head = stack::head(&path, &stack_options(options, &no_outputs, &Names::default())).ok();
@@ -74,7 +74,7 @@ pub fn environments(options: &StackOptions) -> Result<Vec<String>, Failure> {
 /// # Errors
 /// Where neither does.
 pub fn head(options: &StackOptions) -> Result<Head, Failure> {
-    options.is_meant();
+    options.hint_about_this();
     let (failure, made_out, why) = match stack_file(&options.stack) {
         Err(failure) => (failure, MadeOut::default(), None),
         Ok(path) => {

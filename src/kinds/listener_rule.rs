@@ -430,6 +430,45 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_takes_all_of_another_where_its_conditions_are_wider() {
+        let rule = |conditions: Value| -> ListenerRule {
+            let mut rule = json!({ "listener": "arn:x", "priority": 1, "action": { "respond": { "status": 200 } } });
+            rule.as_object_mut().unwrap().extend(conditions.as_object().cloned().unwrap());
+            serde_json::from_value(rule).unwrap()
+        };
+        let takes = |first: Value, second: Value| rule(first).takes_all_of(&rule(second));
+        let paths = |path: &str| json!({ "paths": [path] });
+        for (all, one) in [
+            ("/*", "/api/*"),
+            ("*", "/"),
+            ("/api/*", "/api/v1/*"),
+            ("/a*c*", "/abcbd"),
+            ("/*.png", "/a/b.png"),
+            ("/?/x", "/a/x"),
+            ("/a*", "/a"),
+        ] {
+            assert!(takes(paths(all), paths(one)), "{all} {one}");
+        }
+        for (all, one) in
+            [("/api/*", "/api"), ("/api/*", "/*"), ("/?", "/*"), ("/API", "/api"), ("/a", "/ab"), ("/a*c", "/ab")]
+        {
+            assert!(!takes(paths(all), paths(one)), "{all} {one}");
+        }
+        let both = json!({ "hosts": ["a.example.com"], "paths": ["/x"] });
+        assert!(takes(json!({ "hosts": ["*.Example.com"] }), both.clone()));
+        assert!(!takes(both.clone(), json!({ "hosts": ["a.example.com"] })));
+        assert!(!takes(json!({ "methods": ["GET"] }), both.clone()));
+        assert!(takes(
+            json!({ "headers": { "X-A": ["1", "2"] } }),
+            json!({ "headers": { "x-a": ["2"] }, "paths": ["/"] })
+        ));
+        assert!(!takes(json!({ "headers": { "X-A": ["1"] } }), json!({ "headers": { "x-a": ["1", "2"] } })));
+        assert!(takes(json!({ "query": { "a": "1", "b": "2" } }), json!({ "query": { "a": "1" } })));
+        assert!(!takes(json!({ "query": { "a": "1" } }), json!({ "query": { "a": "1", "b": "2" } })));
+        assert!(!takes(json!({}), both), "what has no condition is wrong for itself");
+    }
+
+    #[test]
     fn what_no_request_meets_is_found_offline() {
         let told = |more: Value| {
             let mut rule = json!({ "listener": "arn:x", "priority": 1, "action": { "respond": { "status": 200 } } });
