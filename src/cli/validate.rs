@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use super::failure::Outcome;
 use super::options::StackOptions;
-use super::project::{self, Standing};
+use super::project;
 use super::render::{plural, style};
 use crate::kinds::Registry;
 use crate::plan::refresh::is_read_only;
@@ -36,9 +36,9 @@ pub fn run(args: &Args) -> Outcome {
         if env.is_some() {
             options.env.clone_from(&env);
         }
-        match project::read(&options, &registry, &Standing::default())? {
+        match project::check(&options, &registry)? {
             Ok(stack) => {
-                stack.warnings.iter().for_each(|warning| told.warn(&warning.message));
+                stack.warnings.iter().for_each(|warning| told.warn(&warning.line()));
                 if env.is_none() {
                     project::namesakes(&args.stack, &Head::of(&stack)).iter().for_each(|one| told.warn(one));
                 }

@@ -11,7 +11,7 @@ use super::node::{Item, Node, Part};
 use super::scopes::Scopes;
 use super::shape::{Shape, is_whole_reference};
 use super::source::Place;
-use crate::constructs::{Expansion, Input};
+use crate::constructs::{Construct, Expansion, Input};
 use crate::graph::{Address, Attributes, Names, Problem, Scope, template};
 
 /// A construct and what it expanded to.
@@ -57,17 +57,24 @@ pub fn expand(
         if let Some(kind) = language.block(block.address.kind()) {
             unknown.look(&block.node, Shape::new(&kind.schema), block.address.as_str());
         }
-        if let (false, Some(scope), false) = (block.broken, scope, unknown.any) {
-            let attributes = attributes_of(&block);
+        // Of a block that is wrong already, no more is told than what is wrong for itself.
+        let told = block.broken.then(|| judged_alone(&block, construct, language));
+        if let (true, Some(scope), false) = (told.is_none_or(|told| !told.is_empty()), scope, unknown.any) {
+            let mut attributes = attributes_of(&block);
+            attributes.retain(|name, _| !block.bad.contains(name));
             let (address, declared) = (&block.address, &declared);
             let input = Input { address, attributes: &attributes, scope, declared, blocks: &siblings, tags, names };
             match construct.expand(&input) {
+                Ok(_) if told.is_some() => {}
                 Ok(expanded) => {
                     resources.extend(made(&block, &expanded));
                     expansion = Some(expanded);
                 }
                 Err(problems) => {
-                    for problem in problems {
+                    let judged = |problem: &Problem| {
+                        told.is_none_or(|told| problem.path.first().is_some_and(|name| told.contains(&name.as_str())))
+                    };
+                    for problem in problems.into_iter().filter(judged) {
                         let finding = finding(&block, &problem, &attributes);
                         match problem.maybe_follows {
                             true => follows.push(finding),
@@ -84,6 +91,16 @@ pub fn expand(
         );
     }
     (resources, constructs)
+}
+
+/// The attributes of a block that can be judged although others of it are wrong. None where these are among the wrong ones, or
+/// may be meant by a key that there is not.
+fn judged_alone(block: &Block, construct: &dyn Construct, language: &Language<'_>) -> &'static [&'static str] {
+    let names = construct.judged_alone();
+    let Some(kind) = language.block(block.address.kind()) else { return &[] };
+    let shape = Shape::new(&kind.schema);
+    let is_apart = |name: &String| shape.property(name).is_some() && !names.contains(&name.as_str());
+    if block.misspelled || !block.bad.iter().all(is_apart) { &[] } else { names }
 }
 
 /// References where a construct has to know the value: numbers, switches, lists and tables decide what it expands to.

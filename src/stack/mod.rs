@@ -30,7 +30,7 @@ mod source;
 mod substitute;
 mod top;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ pub use language::{BlockKind, Language, What};
 pub use top::{Guards, StateAt};
 
 use crate::aws::facts;
-use crate::graph::{Address, Attributes, Graph, GraphError, Names, Resource, Scope, follow_users, template};
+use crate::graph::{Address, Attributes, Graph, GraphError, Names, Reference, Resource, Scope, follow_users, template};
 use crate::kinds::Registry;
 use crate::secret::Secrets;
 use blocks::Block;
@@ -66,6 +66,9 @@ pub struct Options<'a> {
     /// The outputs of another stack of this region, for `${stack.NAME.output}`: of its name and the region. Asked once a
     /// stack, and only if one is named.
     pub stack_outputs: &'a dyn Fn(&str, &str) -> Result<Attributes, String>,
+    /// For who only checks: the names of the outputs that another stack's file declares, where there is such a file. What
+    /// they are worth is then not known yet, and no mistake; such a stack is good for nothing but being checked.
+    pub declared_outputs: Option<&'a dyn Fn(&str) -> Option<BTreeSet<String>>>,
     /// What keeps the names of an address that it no longer has, by the state.
     pub names: Names,
 }
@@ -78,6 +81,7 @@ impl Default for Options<'_> {
             vars: BTreeMap::new(),
             environment: BTreeMap::new(),
             stack_outputs: &|_, _| Err("no other stack is known here".to_owned()),
+            declared_outputs: None,
             names: Names::default(),
         }
     }
@@ -240,6 +244,7 @@ impl Reading {
         let report = &mut self.report;
         let mut root = node::parse(text, 0, report)?;
         let environments = overlay::take_environments(&mut root, report);
+        overlay::check_variables(&root, &environments, report);
         for environment in environments.iter().filter(|entry| options.env.as_ref() != Some(&entry.key)) {
             blocks::check_environment(environment, language, report);
         }
@@ -277,7 +282,7 @@ impl Reading {
         let own = |tree: &mut Node, key: &str, reading: &mut Self, scopes: &mut Scopes<'_>| {
             let Item::Table(table) = &mut tree.item else { return None };
             let node = &mut table.entry_mut(key)?.node;
-            scopes.fill(node, &reading.sources, &mut reading.report);
+            scopes.fill_now(node, &reading.sources, &mut reading.report);
             node.text().filter(|text| template::references(text).is_empty()).map(str::to_owned)
         };
         let name = own(tree, "name", self, scopes);
@@ -398,6 +403,13 @@ impl Reading {
             }
         }
         let digest = self.digest(options, &scopes);
+        if options.declared_outputs.is_some() {
+            // What is left of other stacks was found to be declared there.
+            let mut stands_in = |reference: &Reference| Scopes::owns(reference).then(|| Value::from("not known yet"));
+            for resource in &mut resources {
+                resource.attributes = template::resolve_all(&resource.attributes, &mut stands_in);
+            }
+        }
         let graph = self.graph(&blocks, resources, outputs, language)?;
         Some(Stack {
             name,

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::attributes::By;
 use super::{Protocol, TargetGroup, Version};
 use crate::graph::{Attributes, Problem};
 use crate::kinds::elbv2;
@@ -22,7 +23,7 @@ pub fn check(attributes: &Attributes) -> Vec<Problem> {
         ("health_check.healthy", check.healthy, 2, 10),
         ("health_check.unhealthy", check.unhealthy, 2, 10),
         ("deregistration_delay_seconds", Some(group.deregistration_delay_seconds), 0, 3600),
-        ("slow_start_seconds", group.slow_start_seconds, 30, 900),
+        ("slow_start_seconds", group.slow_start_seconds.filter(|seconds| *seconds > 0), 30, 900),
         ("stickiness.duration_seconds", group.stickiness.as_ref().and_then(|one| one.duration_seconds), 1, 604_800),
     ] {
         if let Some(value) = value.filter(|value| !(least..=most).contains(value)) {
@@ -58,6 +59,13 @@ pub fn check(attributes: &Attributes) -> Vec<Problem> {
     if matches!(check.protocol, Some(Protocol::Udp | Protocol::TcpUdp | Protocol::Tls)) {
         let message = "targets are checked over HTTP, HTTPS or TCP";
         problems.push(Problem::at("health_check.protocol", message));
+    }
+    if let Some(by) = group.stickiness.as_ref().and_then(|stickiness| stickiness.by)
+        && http != (by == By::Cookie)
+    {
+        let message =
+            if http { "HTTP and HTTPS know no stickiness by address" } else { "cookies are of HTTP and HTTPS" };
+        problems.push(Problem::at("stickiness.by", message).help("take it out"));
     }
     for (field, given, of_http) in [
         ("version", group.version.is_some(), true),
