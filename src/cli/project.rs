@@ -54,8 +54,9 @@ fn read(
     let head = stack::head(&path, &stack_options(options, &no_outputs, &Names::default())).ok();
     let at = head.map(|head| head.state).unwrap_or_default();
     let others = |name: &str, region: &str| outputs_of(options, standing, &at, name, region);
-    let declared = |name: &str| declared_outputs(options, name);
-    let declared: Option<&dyn Fn(&str) -> Option<BTreeSet<String>>> = if only_checks { Some(&declared) } else { None };
+    let declared = |name: &str, region: &str| declared_outputs(options, name, region);
+    let declared: Option<&dyn Fn(&str, &str) -> Option<BTreeSet<String>>> =
+        if only_checks { Some(&declared) } else { None };
     let read_with = stack::Options { declared_outputs: declared, ..stack_options(options, &others, &standing.names) };
     Ok(stack::load(&path, &read_with, registry))
 }
@@ -229,9 +230,12 @@ pub fn namesakes(options: &StackOptions, head: &Head) -> Option<String> {
     Some(format!("{others} `{name}` in {region}, too: they share one state, and each deletes what another makes"))
 }
 
-/// The names of the outputs that the files beside a stack's declare for the stack of this name; nothing where none is it.
-fn declared_outputs(options: &StackOptions, name: &str) -> Option<BTreeSet<String>> {
-    let same = beside(options).into_iter().filter(|(_, other)| other.name.as_deref() == Some(name));
+/// The names of the outputs that the files beside a stack's declare for the stack of this name and region; nothing where none
+/// is it.
+fn declared_outputs(options: &StackOptions, name: &str, region: &str) -> Option<BTreeSet<String>> {
+    let same = beside(options).into_iter().filter(|(_, other)| {
+        other.name.as_deref() == Some(name) && other.region.as_deref().is_none_or(|other| other == region)
+    });
     same.map(|(_, other)| other.outputs).reduce(|all, more| all.into_iter().chain(more).collect())
 }
 

@@ -66,9 +66,10 @@ pub struct Options<'a> {
     /// The outputs of another stack of this region, for `${stack.NAME.output}`: of its name and the region. Asked once a
     /// stack, and only if one is named.
     pub stack_outputs: &'a dyn Fn(&str, &str) -> Result<Attributes, String>,
-    /// For who only checks: the names of the outputs that another stack's file declares, where there is such a file. What
-    /// they are worth is then not known yet, and no mistake; such a stack is good for nothing but being checked.
-    pub declared_outputs: Option<&'a dyn Fn(&str) -> Option<BTreeSet<String>>>,
+    /// For who only checks: the names of the outputs that another stack's file declares, of its name and the region, where
+    /// there is such a file. What they are worth is then not known yet, and no mistake; such a stack is good for nothing but
+    /// being checked.
+    pub declared_outputs: Option<&'a dyn Fn(&str, &str) -> Option<BTreeSet<String>>>,
     /// What keeps the names of an address that it no longer has, by the state.
     pub names: Names,
 }

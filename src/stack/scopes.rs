@@ -381,7 +381,7 @@ impl<'a> Scopes<'a> {
             return Some(template::escape_value(value));
         }
         let only_checks = self.options.declared_outputs.filter(|_| !self.needs_values);
-        let declared = only_checks.and_then(|declared| declared(name));
+        let declared = only_checks.and_then(|declared| declared(name, &region));
         if declared.as_ref().is_some_and(|declared| declared.contains(output)) {
             return None;
         }
@@ -399,8 +399,9 @@ impl<'a> Scopes<'a> {
             // One stack that cannot be read is one mistake, however often it is named.
             (Err(_), None) if !self.told.insert(name.to_owned()) => {}
             (Err(why), None) if only_checks.is_some() => {
-                let what =
-                    format!("what the stack `{name}` puts out is not known here: {why}, and no stack file declares it");
+                let what = format!(
+                    "what the stack `{name}` puts out is not known here: {why}, and no stack file of this region declares it"
+                );
                 report.warning(Finding::at(at, what));
             }
             (Err(why), None) => report.error(
