@@ -44,12 +44,12 @@ pub fn named(place: &str, options: &StackOptions, at: &StateAt, region: &str) ->
     encrypted(home, options, at)
 }
 
-/// The same place as the stack says, to read in plain what was encrypted there for somebody whom the stack names no more.
+/// The same place, to read in plain what was encrypted there for somebody whom the stack names no more.
 ///
 /// # Errors
-/// Where the bucket's URL is none, or the user's keys cannot be read.
-pub fn once_encrypted(options: &StackOptions, at: &StateAt, region: &str) -> Result<Arc<dyn Home>, Failure> {
-    Ok(Arc::new(SealedHome::new(of_stack(options, at, region)?, Arc::new(Keys::only_open(opener()?)))))
+/// Where the user's keys cannot be read.
+pub fn once_encrypted(home: Arc<dyn Home>) -> Result<Arc<dyn Home>, Failure> {
+    Ok(Arc::new(SealedHome::new(home, Arc::new(Keys::only_open(opener()?)))))
 }
 
 /// The keys that encrypt what a stack has kept, and open it; `None` where it is kept in plain.

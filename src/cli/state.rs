@@ -187,7 +187,7 @@ async fn migrate(stack: &StackOptions, from: Option<&str>, wait: &LockOptions) -
     // Where word is left that it went, it is brought back first.
     let went = matches!(session.store.read(), Err(StateError::Moved { .. }));
     if from.is_none() && at.encrypt.is_none() && !went && session.store.has_key()? {
-        let opened = session.store_in(home::once_encrypted(stack, at, &session.head.region)?.as_ref());
+        let opened = session.store_in(home::once_encrypted(session.home.clone())?.as_ref());
         waiting(wait, || session.store.make_plain(&opened, &holder("state migrate"))).await?;
         outln!("{} the state in {} is plain now, and its history with it.", style::good("✓"), session.store.name());
         return Ok(ExitCode::SUCCESS);
@@ -203,10 +203,14 @@ async fn migrate(stack: &StackOptions, from: Option<&str>, wait: &LockOptions) -
                 .help("name the place that it is in with --from, a directory or s3://bucket/prefix"));
         }
     };
-    let source = session.store_in(home.as_ref());
+    let mut source = session.store_in(home.as_ref());
     if source.name() == session.store.name() {
         return Err(Failure::new(format!("the state is in {} already", session.store.name()))
             .help("let the stack name another place ([state] url)"));
+    }
+    // Moved and made plain at once.
+    if at.encrypt.is_none() && source.has_key()? {
+        source = session.store_in(home::once_encrypted(home)?.as_ref());
     }
     let moved = waiting(wait, || session.store.move_here(&source, &holder("state migrate"))).await?;
     let count = plural(moved.resources.len(), "resource", "resources");

@@ -301,7 +301,14 @@ impl Held for Writing {
     }
 
     fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
-        self.put(name, &[bytes]).map(|_| ())
+        let path = self.directory.file(name);
+        if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+            fs::create_dir_all(folder).map_err(StateError::io("create", folder))?;
+        }
+        self.put(name, &[bytes])?;
+        // What is removed next may need it.
+        let folder = path.parent().unwrap_or(&self.directory.path);
+        sync_directory(folder).map_err(StateError::io("sync", folder))
     }
 
     fn set_aside(&mut self, name: &str) -> Result<Option<String>, StateError> {

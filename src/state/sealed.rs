@@ -29,9 +29,42 @@ const MAGIC: &[u8] = b"age-encryption.org/";
 /// The work that a passphrase costs, as a power of two: some tenths of a second, for each command has to do it.
 const WORK: u8 = 15;
 
+/// What a record of a journal begins with where it was encrypted: the first 18 bytes of [`MAGIC`] in base64.
+const PIECE: &[u8] = b"YWdlLWVuY3J5cHRpb24ub3Jn";
+
 /// Whether these bytes were encrypted.
 pub(super) fn is_sealed(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC)
+}
+
+/// Whether a record of this journal was encrypted.
+pub(super) fn holds_sealed(journal: &[u8]) -> bool {
+    let pieces = journal::frames(journal, |payload| Ok(payload.starts_with(PIECE)));
+    pieces.is_ok_and(|(pieces, _)| pieces.iter().any(|(is_sealed, _)| *is_sealed))
+}
+
+/// Whether these bytes are a snapshot in plain.
+fn is_plain(bytes: &[u8]) -> bool {
+    snapshot::parse_run("", bytes).is_ok()
+}
+
+/// The name of a key that was set aside.
+fn aside(number: usize) -> String {
+    format!("set-aside/key-{number}.json")
+}
+
+/// Copies the state's key to where it is never deleted: removing it may come through late, after somebody else encrypted
+/// something to it.
+pub(super) fn set_key_aside(place: &dyn Place, held: &mut dyn Held) -> Result<(), StateError> {
+    let Some(key) = place.read(KEY)? else { return Ok(()) };
+    let mut number = 1;
+    while let Some(there) = place.read(&aside(number))? {
+        if there == key {
+            return Ok(());
+        }
+        number += 1;
+    }
+    held.write(&aside(number), &key)
 }
 
 /// To whom a state is encrypted.
@@ -123,6 +156,10 @@ impl Keys {
     /// Keys that only decrypt, for a stack that names nobody any more.
     pub fn only_open(opener: Opener) -> Self {
         Self { encrypt: Encrypt::Recipients(Vec::new()), opener }
+    }
+
+    fn are_only_to_open(&self) -> bool {
+        matches!(&self.encrypt, Encrypt::Recipients(recipients) if recipients.is_empty())
     }
 
     /// Encrypts something that is kept beside a state: a saved plan.
@@ -262,23 +299,45 @@ impl Sealed {
     /// The state's key; `None` where it has none, and nothing is encrypted yet.
     fn key(&self) -> Result<Option<&Key>, StateError> {
         if self.key.get().is_none() {
-            let Some(file) = self.key_file()? else { return Ok(None) };
-            let name = self.inner.name(KEY);
-            let damaged = |why: &str| StateError::damaged(name.clone(), why);
-            let sealed = STANDARD.decode(&file.key).map_err(|_| damaged("its key is no base64"))?;
-            let text = SecretString::from(
-                String::from_utf8(self.keys.opener.open(&name, sealed)?).map_err(|_| damaged("its key is no key"))?,
-            );
-            let key = text.expose_secret().parse().map_err(|why: &str| damaged(why))?;
-            let _ = self.key.set(Key(key));
+            let Some(file) = self.key_file(KEY)? else { return Ok(None) };
+            let _ = self.key.set(self.opened_key(KEY, &file)?);
         }
         Ok(self.key.get())
     }
 
-    fn key_file(&self) -> Result<Option<KeyFile>, StateError> {
-        let Some(bytes) = self.inner.read(KEY)? else { return Ok(None) };
+    /// The key that was set aside last: where the state has none, it may be what the state is encrypted to.
+    fn former_key(&self) -> Result<Option<Key>, StateError> {
+        let mut last = None;
+        while let Some(file) = self.key_file(&aside(last.as_ref().map_or(1, |(number, _)| number + 1)))? {
+            last = Some((last.map_or(1, |(number, _)| number + 1), file));
+        }
+        last.map(|(number, file)| self.opened_key(&aside(number), &file)).transpose()
+    }
+
+    fn opened_key(&self, name: &str, file: &KeyFile) -> Result<Key, StateError> {
+        let name = self.inner.name(name);
+        let damaged = |why: &str| StateError::damaged(name.clone(), why);
+        let sealed = STANDARD.decode(&file.key).map_err(|_| damaged("its key is no base64"))?;
+        let text =
+            String::from_utf8(self.keys.opener.open(&name, sealed)?).map_err(|_| damaged("its key is no key"))?;
+        SecretString::from(text).expose_secret().parse().map(Key).map_err(|why: &str| damaged(why))
+    }
+
+    fn key_file(&self, name: &str) -> Result<Option<KeyFile>, StateError> {
+        let Some(bytes) = self.inner.read(name)? else { return Ok(None) };
         let parsed = serde_json::from_slice(&bytes);
-        parsed.map(Some).map_err(|e| StateError::damaged(self.inner.name(KEY), e.to_string()))
+        parsed.map(Some).map_err(|e| StateError::damaged(self.inner.name(name), e.to_string()))
+    }
+
+    /// Something of the state that is encrypted; `None` where all of it is in plain.
+    fn sealed_sample(&self) -> Result<Option<Vec<u8>>, StateError> {
+        let history = self.inner.history()?.into_iter().map(|name| format!("history/{name}"));
+        for name in std::iter::once(SNAPSHOT.to_owned()).chain(history) {
+            if let Some(bytes) = self.inner.read(&name)?.filter(|bytes| is_sealed(bytes)) {
+                return Ok(Some(bytes));
+            }
+        }
+        Ok(None)
     }
 
     /// What `key.json` holds for this key.
@@ -300,7 +359,12 @@ impl Sealed {
         let name = self.inner.name(name);
         match self.key()? {
             Some(key) => key.open(name, &bytes),
-            None => Err(StateError::damaged(name, format!("it is encrypted, and {} is missing", self.inner.name(KEY)))),
+            None => match self.former_key()? {
+                Some(key) => key.open(name, &bytes),
+                None => {
+                    Err(StateError::damaged(name, format!("it is encrypted, and {} is missing", self.inner.name(KEY))))
+                }
+            },
         }
     }
 
@@ -383,40 +447,65 @@ impl Writing {
     /// Sees to it that the state has a key, and that those have it whom the stack names. What was kept in plain is
     /// encrypted.
     fn prepare(&mut self) -> Result<(), StateError> {
-        let file = match self.place.key_file() {
+        let file = match self.place.key_file(KEY) {
             // A state that is to be made anew may be damaged, its key too.
             Err(StateError::Damaged { .. }) => return Ok(()),
             file => file?,
         };
         let wanted = match &self.place.keys.encrypt {
+            // The state stays for whom it was: it is to be moved away.
+            Encrypt::Recipients(_) if self.place.keys.are_only_to_open() => return self.place.key().map(|_| ()),
             Encrypt::Recipients(recipients) => recipients.as_slice(),
             Encrypt::Passphrase => &[],
         };
         match file {
-            Some(file) if file.recipients == wanted => self.place.key().map(|_| ()),
+            Some(file) if file.recipients == wanted => {
+                self.place.key()?;
+            }
             Some(_) => {
                 let Some(key) = self.place.key()? else { return Ok(()) };
                 let bytes = self.place.key_bytes(key)?;
-                self.inner.write(KEY, &bytes)
+                self.inner.write(KEY, &bytes)?;
             }
-            None => self.begin_sealing(),
+            None => return self.begin_sealing(),
         }
+        self.seal_rest()
     }
 
+    /// Gives the state a key: a new one, unless something is encrypted to one that was set aside.
     fn begin_sealing(&mut self) -> Result<(), StateError> {
-        let key = Key(x25519::Identity::generate());
+        let opens = |key: &Key, bytes: &[u8]| key.open(String::new(), bytes).is_ok();
+        let former = match self.place.sealed_sample()? {
+            Some(bytes) => self.place.former_key()?.filter(|key| opens(key, &bytes)),
+            None => None,
+        };
+        let key = former.unwrap_or_else(|| Key(x25519::Identity::generate()));
         let bytes = self.place.key_bytes(&key)?;
         self.inner.write(KEY, &bytes)?;
+        let _ = self.place.key.set(key);
+        self.seal_rest()
+    }
+
+    /// Encrypts what is in plain still. The snapshot is the last that is encrypted and the first that is made plain, so
+    /// where it is encrypted, all is.
+    fn seal_rest(&mut self) -> Result<(), StateError> {
+        let snapshot = self.place.inner.read(SNAPSHOT)?;
+        if snapshot.as_deref().is_some_and(is_sealed) {
+            return Ok(());
+        }
         for name in self.place.inner.history()? {
             let file = format!("history/{name}");
-            if let Some(plain) = self.place.inner.read(&file)?.filter(|bytes| !is_sealed(bytes)) {
-                self.inner.keep(&name, &key.seal(self.place.name(&file), &plain)?)?;
+            if let Some(plain) = self.place.inner.read(&file)?.filter(|bytes| is_plain(bytes)) {
+                let sealed = self.seal(&file, &plain)?;
+                self.inner.keep(&name, &sealed)?;
             }
         }
-        if let Some(plain) = self.inner.contents()?.snapshot.filter(|bytes| !is_sealed(bytes)) {
-            self.inner.replace(&key.seal(self.place.name(SNAPSHOT), &plain)?, None)?;
+        if snapshot.is_some_and(|bytes| is_plain(&bytes))
+            && let Some(plain) = self.inner.contents()?.snapshot.filter(|bytes| is_plain(bytes))
+        {
+            let sealed = self.seal(SNAPSHOT, &plain)?;
+            self.inner.replace(&sealed, None)?;
         }
-        let _ = self.place.key.set(key);
         Ok(())
     }
 
@@ -491,7 +580,7 @@ impl Held for Writing {
     /// A state that is made anew gets a key where the one that there is cannot be read.
     fn set_aside(&mut self, name: &str) -> Result<Option<String>, StateError> {
         let aside = self.inner.set_aside(name)?;
-        if matches!(self.place.key_file(), Err(StateError::Damaged { .. })) {
+        if matches!(self.place.key_file(KEY), Err(StateError::Damaged { .. })) {
             self.begin_sealing()?;
         }
         Ok(aside)

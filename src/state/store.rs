@@ -116,6 +116,10 @@ impl Store {
         if contents.snapshot.as_deref().is_some_and(sealed::is_sealed) {
             return Err(StateError::Encrypted { name });
         }
+        // Whoever was making it plain died before the journal was emptied.
+        if sealed::holds_sealed(&contents.journal) {
+            return Err(StateError::Encrypted { name: self.place.name("journal.jsonl") });
+        }
         let (records, whole) = journal::parse(&contents.journal)
             .map_err(|why| StateError::damaged(self.place.name("journal.jsonl"), why))?;
         let Some(bytes) = &contents.snapshot else {
@@ -332,12 +336,13 @@ impl Store {
         Ok(there.state)
     }
 
-    /// Whether the state, or what is left of it, is encrypted: it has a key.
+    /// Whether the state, or what is left of it, is encrypted: it has a key, or lost it.
     ///
     /// # Errors
     /// Where that cannot be read.
     pub fn has_key(&self) -> Result<bool, StateError> {
-        Ok(self.place.read(sealed::KEY)?.is_some())
+        let is_sealed = || Ok(self.place.read(SNAPSHOT)?.is_some_and(|bytes| sealed::is_sealed(&bytes)));
+        if self.place.read(sealed::KEY)?.is_some() { Ok(true) } else { is_sealed() }
     }
 
     /// Makes an encrypted state, its history with it, plain again. `opened` is the same place, through which it is read in
@@ -354,30 +359,30 @@ impl Store {
         let damaged = |why: String| StateError::damaged(self.place.name("journal.jsonl"), why);
         let whole = if found.whole == 0 { 0 } else { journal::frames(&kept, |_| Ok(())).map_err(damaged)?.1 };
         writing.begin(&found.snapshot.state, whole)?;
-        for name in opened.place.history()? {
-            if let Some(bytes) = opened.place.read(&format!("history/{name}"))? {
-                writing.held.keep(&name, &bytes)?;
-            }
-        }
         let mut before = found.snapshot.state;
-        writing.held.keep(&name_of(before.serial), &contents.snapshot.unwrap_or_default())?;
         if let Some((run, mut state)) = interrupted(&before, &found.records) {
             state.serial += 1;
-            writing.held.keep(&name_of(state.serial), &self.encoded(&state, Some(&run))?)?;
+            writing.write(&state, Some(&run), true)?;
+            writing.begin(&state, 0)?;
             before = state;
         }
         let mut after = before.clone();
         after.serial += 1;
         let run = writing.run(End::Done, changes_of(&before, &after, &Traces::default()));
-        writing.write(&after, Some(&run), false)?;
+        writing.write(&after, Some(&run), true)?;
         writing.begin(&after, 0)?;
         writing.held.clear()?;
+        // The history after the snapshot: who encrypts it again tells by the snapshot that some of it may be plain.
+        for name in self.place.history()? {
+            let file = format!("history/{name}");
+            let is_sealed = self.place.read(&file)?.is_some_and(|bytes| sealed::is_sealed(&bytes));
+            if is_sealed && let Some(plain) = opened.place.read(&file)? {
+                writing.held.keep(&name, &plain)?;
+            }
+        }
+        sealed::set_key_aside(self.place.as_ref(), writing.held.as_mut())?;
         writing.held.remove(sealed::KEY)?;
         Ok(after)
-    }
-
-    fn encoded(&self, state: &State, run: Option<&Run>) -> Result<Vec<u8>, StateError> {
-        snapshot::encode(state, run).map_err(|e| StateError::damaged(self.place.name(SNAPSHOT), e.to_string()))
     }
 
     /// How messages name what holds the states of many stacks, this one among them.

@@ -333,6 +333,8 @@ fn making_a_state_plain_may_die_at_each_of_its_writes() {
                 deaths += 1;
                 let seen = with(Keys::only_open(opener())).read().expect("it is whole").expect("it is there");
                 assert_eq!(names(&seen), ["a", "b", "c"], "after {writes}");
+                let in_plain = plain.read();
+                assert!(matches!(in_plain, Ok(_) | Err(StateError::Encrypted { .. })), "after {writes}: {in_plain:?}");
                 plain
                     .make_plain(&with(Keys::only_open(opener())), &holder("alice"))
                     .unwrap_or_else(|e| panic!("after {writes}: {e}"));
@@ -346,6 +348,56 @@ fn making_a_state_plain_may_die_at_each_of_its_writes() {
             if outcome.is_ok() && writes > 12 {
                 break;
             }
+        }
+    }
+    assert!(deaths > 12, "{deaths}");
+}
+
+/// Making an encrypted state plain dies at every one of its writes, and the stack encrypts again: nothing stays in plain.
+#[test]
+fn what_was_being_made_plain_is_encrypted_again() {
+    let alice = Identity::generate();
+    let opener = || Opener::new(Some(alice.to_string().expose_secret()), None).expect("an identity");
+    let encrypt = Encrypt::to(vec![alice.to_public().to_string()]).expect("a recipient");
+    let mut deaths = 0;
+    for has_effect in [false, true] {
+        for writes in 0.. {
+            let shelf = Arc::new(Shelf::default());
+            let plain = store(&shelf, LONG);
+            let with = |keys: Keys| {
+                let home = Arc::new(ObjectHome::new(shelf.clone(), "/team/").with_pace(LONG));
+                let sealed = SealedHome::new(home, Arc::new(keys));
+                Store::of(&sealed, "web", Some("staging"), "aws", "123456789012", "eu-west-2")
+            };
+            let sealed = || with(Keys::new(encrypt.clone(), opener()));
+            let run = |name: &str| {
+                let mut writer = sealed().open(&holder("alice"), fresh).expect("it is free");
+                writer.note(put(name));
+                writer
+            };
+            for name in ["a", "b"] {
+                run(name).close().expect("it is written");
+            }
+            run("c").sync().expect("it is written");
+            shelf.fail_after(writes, has_effect);
+            let outcome = plain.make_plain(&with(Keys::only_open(opener())), &holder("alice"));
+            shelf.heal();
+            plain.break_lock().expect("it answers");
+            drop(sealed().open(&holder("alice"), fresh).unwrap_or_else(|e| panic!("after {writes}: {e}")));
+            let is_plain = |key: &String| {
+                let (bytes, _) = shelf.get(key).expect("it answers").expect("it is there");
+                key.contains("/history/") && !bytes.starts_with(b"age-encryption.org/")
+                    || String::from_utf8_lossy(&bytes).contains("id-")
+            };
+            let left: Vec<_> = shelf.list("").expect("it answers").into_iter().filter(is_plain).collect();
+            assert_eq!(left, Vec::<String>::new(), "after {writes}");
+            let seen = sealed().read().expect("it is whole").expect("it is there");
+            assert_eq!(names(&seen), ["a", "b", "c"], "after {writes}");
+            sealed().runs().unwrap_or_else(|e| panic!("after {writes}: {e}"));
+            if outcome.is_ok() && writes > 12 {
+                break;
+            }
+            deaths += u64::from(outcome.is_err());
         }
     }
     assert!(deaths > 12, "{deaths}");

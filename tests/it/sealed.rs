@@ -159,9 +159,7 @@ fn an_encrypted_state_is_made_plain_with_its_history() {
     writer.note(put("c"));
     writer.sync().unwrap();
     drop(writer);
-    let with = |opener: Opener| {
-        store_in(&SealedHome::new(Arc::new(Directories::new(root.path())), Arc::new(Keys::only_open(opener))))
-    };
+    let with = |opener: Opener| once_sealed(root.path(), opener);
 
     let plain = plain(root.path());
     assert!(plain.has_key().unwrap());
@@ -176,6 +174,80 @@ fn an_encrypted_state_is_made_plain_with_its_history() {
     assert_eq!(names(&plain.run(2).unwrap().state), ["a", "b"]);
     run(&plain, "d");
     assert_eq!(names(&plain.read().unwrap().unwrap()), ["a", "b", "c", "d"]);
+}
+
+/// The state of a stack that encrypts no more, opened with somebody's key.
+fn once_sealed(root: &Path, opener: Opener) -> Store {
+    store_in(&SealedHome::new(Arc::new(Directories::new(root)), Arc::new(Keys::only_open(opener))))
+}
+
+/// Removing the key comes through late: somebody who still encrypts has gone on with it meanwhile.
+#[test]
+fn what_was_encrypted_before_the_key_went_late_is_read_with_its_copy() {
+    let root = tempfile::tempdir().unwrap();
+    let alice = Identity::generate();
+    let (plain, sealed) = (plain(root.path()), sealed(root.path(), of(&[&alice]), opener(&alice)));
+    run(&sealed, "a");
+    let key = plain.directory().unwrap().join("key.json");
+    let bytes = fs::read(&key).unwrap();
+    plain.make_plain(&once_sealed(root.path(), opener(&alice)), &holder()).unwrap();
+    fs::write(&key, bytes).unwrap();
+    let sealed = || self::sealed(root.path(), of(&[&alice]), opener(&alice));
+    run(&sealed(), "b");
+    fs::remove_file(&key).unwrap();
+
+    assert_eq!(names(&sealed().read().unwrap().unwrap()), ["a", "b"]);
+    run(&sealed(), "c");
+    assert_eq!(names(&sealed().run(1).unwrap().state), ["a"]);
+    assert_eq!(sealed().runs().unwrap().len(), 4);
+    assert_eq!(telltale(root.path(), ID), Vec::<String>::new());
+    // Nor is it lost to who does not encrypt.
+    fs::remove_file(&key).unwrap();
+    assert!(plain.has_key().unwrap());
+    plain.make_plain(&once_sealed(root.path(), opener(&alice)), &holder()).unwrap();
+    assert_eq!(names(&plain.read().unwrap().unwrap()), ["a", "b", "c"]);
+}
+
+/// A state that has lost its key for good gets another one, whatever was set aside.
+#[test]
+fn a_key_that_was_set_aside_is_not_taken_for_another() {
+    let root = tempfile::tempdir().unwrap();
+    let alice = Identity::generate();
+    let sealed = || sealed(root.path(), of(&[&alice]), opener(&alice));
+    run(&sealed(), "a");
+    let plain = plain(root.path());
+    plain.make_plain(&once_sealed(root.path(), opener(&alice)), &holder()).unwrap();
+    run(&sealed(), "b");
+    fs::remove_file(plain.directory().unwrap().join("key.json")).unwrap();
+    let store = sealed();
+    assert!(matches!(store.read(), Err(StateError::Damaged { .. })));
+    let (mut writer, _) = store.rebuild(&holder()).unwrap().begin(fresh()).unwrap();
+    writer.note(put("anew"));
+    writer.close().unwrap();
+    assert_eq!(names(&sealed().read().unwrap().unwrap()), ["anew"]);
+}
+
+/// A stack takes `encrypt` out and names another place at once.
+#[test]
+fn an_encrypted_state_is_moved_and_made_plain_at_once() {
+    let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let alice = Identity::generate();
+    let store = sealed(root.path(), of(&[&alice]), opener(&alice));
+    run(&store, "a");
+    run(&store, "b");
+    let key = fs::read(store.directory().unwrap().join("key.json")).unwrap();
+    let there = plain(other.path());
+    there.move_here(&once_sealed(root.path(), opener(&alice)), &holder()).unwrap();
+    assert_eq!(names(&there.read().unwrap().unwrap()), ["a", "b"]);
+    assert_eq!(names(&there.run(1).unwrap().state), ["a"]);
+    assert!(!there.has_key().unwrap());
+    assert!(matches!(plain(root.path()).read(), Err(StateError::Moved { .. })));
+    assert_eq!(
+        fs::read(store.directory().unwrap().join("key.json")).unwrap(),
+        key,
+        "what was left stays for whom it was"
+    );
+    assert_eq!(telltale(root.path(), ID), Vec::<String>::new());
 }
 
 #[test]
@@ -309,6 +381,13 @@ fn a_stack_says_for_whom() {
     error: state/NAME/aws-123456789012-eu-west-2/snapshot.json is encrypted
       help: let the stack say for whom: `[state] encrypt = ["age1…"]`, or `encrypt = "passphrase"`; or, where it is to be plain from now on, `cofferdam state migrate stack.toml --cloud aws` makes it so
     "#);
+    let copied =
+        std::process::Command::new("cp").args(["-r", "state", "before"]).current_dir(project.path("")).status();
+    assert!(copied.unwrap().success());
+    let elsewhere = ["--state", "elsewhere", "--from", "before"];
+    let moved = succeeds(&[&["state migrate"], &elsewhere[..]].concat());
+    insta::assert_snapshot!(moved.replace(&project.name, "NAME"), @"");
+    assert_eq!(run(&["plan", "--detailed-exitcode", "--state", "elsewhere"], false).status.code(), Some(0));
     insta::assert_snapshot!(succeeds(&["state migrate"]).replace(&project.name, "NAME"), @"✓ the state in state/NAME/aws-123456789012-eu-west-2 is plain now, and its history with it.");
     assert_eq!(run(&["plan", "--detailed-exitcode"], false).status.code(), Some(0), "it takes no key any more");
     assert!(!telltale(&project.path("state"), id.trim()).is_empty());
