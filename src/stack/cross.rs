@@ -24,6 +24,7 @@ impl Cross<'_> {
         self.check_subnets(report);
         self.check_names(language, report);
         self.check_rules(report);
+        self.check_balancers(report);
     }
 
     fn pairs(&self) -> impl Iterator<Item = (&Block, &Resource)> {
@@ -111,6 +112,31 @@ impl Cross<'_> {
                 }
             };
             report.error(Finding::at(place(block), what).also(place(first), "the first").help(help));
+        }
+    }
+
+    /// An application load balancer stands in two zones or more ("CreateLoadBalancer": `Subnets`).
+    fn check_balancers(&self, report: &mut Report) {
+        let zones: HashMap<&str, &str> = self
+            .pairs()
+            .filter(|(_, resource)| resource.address.kind() == "subnet")
+            .filter_map(|(_, subnet)| Some((subnet.address.as_str(), subnet.attributes.get("zone")?.as_str()?)))
+            .collect();
+        for (block, balancer) in self.pairs().filter(|(_, resource)| resource.existing.is_none()) {
+            let is_application = balancer.attributes.get("type").is_none_or(|of| *of == "application");
+            if balancer.address.kind() != "load_balancer" || !is_application {
+                continue;
+            }
+            let subnets = balancer.attributes.get("subnets").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+            let zone = |subnet: &Value| zones.get(template::first_reference(subnet)?.target.as_str()).copied();
+            let Some(found) = subnets.iter().map(zone).collect::<Option<Vec<_>>>() else { continue };
+            if let Some(first) = found.first()
+                && found.iter().all(|zone| zone == first)
+            {
+                let message = format!("`{}` has subnets in {first} alone, and AWS wants two zones", balancer.address);
+                let help = "give the tier a second zone, or name a subnet in another one";
+                report.error(Finding::at(Self::place_of(block, "subnets"), message).help(help));
+            }
         }
     }
 

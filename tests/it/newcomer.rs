@@ -300,6 +300,24 @@ fn a_rule_that_gets_no_request() {
 }
 
 #[test]
+fn what_aws_would_refuse_only_half_way_is_told_before() {
+    let balanced = |zones: &str, more: &str| {
+        format!(
+            "[network.main]\ncidr = \"10.0.0.0/16\"\nsubnets = {{ public = [{zones}] }}\n\n[load_balancer.main]\n\
+             subnets = \"${{network.main.public_subnet_ids}}\"\nsecurity_groups = []\n\n[listener.web]\nload_balancer = \
+             \"main\"\nprotocol = \"http\"\nport = 80\naction = {{ respond = {{ status = 404 }} }}\n\n{more}"
+        )
+    };
+    keep("what_aws_refuses", 1, &validated(&balanced("\"a\"", "")));
+    let twice = "[listener.more]\nload_balancer = \"main\"\nprotocol = \"http\"\nport = 80\naction = { respond = { status = 404 } }\n";
+    keep("what_aws_refuses", 2, &validated(&balanced("\"a\", \"b\"", twice)));
+    let sidecar = "[network.main]\ncidr = \"10.0.0.0/16\"\nsubnets = { private = [\"a\", \"b\"] }\n\n\
+                   [cluster.main]\n\n[service.worker]\ncluster = \"main\"\nimage = \"nginx:1\"\n\n\
+                   [service.worker.sidecars.worker]\nimage = \"envoy:1\"\n";
+    keep("what_aws_refuses", 3, &validated(sidecar));
+}
+
+#[test]
 fn what_another_stack_puts_out_is_checked_before_it_is_applied() {
     let project =
         Project::new(Emulator::Moto, "[vpc.main]\ncidr = \"10.0.0.0/16\"\n\n[outputs]\nvpc = \"${vpc.main.id}\"\n");

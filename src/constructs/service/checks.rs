@@ -261,6 +261,11 @@ fn check_containers(service: &Service, input: &Input<'_>, problems: &mut Vec<Pro
     if let Some(check) = &service.health_check {
         check_health("health_check", check, problems);
     }
+    let own = input.own_name();
+    if service.sidecars.contains_key(&own) {
+        let message = format!("`{own}` is the service's own container");
+        problems.push(Problem::at(&format!("sidecars.{own}"), message).help("give the sidecar another name"));
+    }
     for (name, sidecar) in &service.sidecars {
         if let Some(check) = &sidecar.health_check {
             check_health(&format!("sidecars.{name}.health_check"), check, problems);
