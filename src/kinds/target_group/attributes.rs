@@ -168,7 +168,7 @@ pub struct HealthCheck {
 #[serde(deny_unknown_fields)]
 pub struct Stickiness {
     /// By what a client is known again. It follows from the protocol: by a cookie with HTTP and HTTPS, by its address with
-    /// TCP, UDP and TLS.
+    /// TCP and UDP. TLS has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<By>,
     /// By the cookie of the application with this name. Without it: by a cookie of the load balancer's.

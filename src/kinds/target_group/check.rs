@@ -67,6 +67,25 @@ pub fn check(attributes: &Attributes) -> Vec<Problem> {
             if http { "HTTP and HTTPS know no stickiness by address" } else { "cookies are of HTTP and HTTPS" };
         problems.push(Problem::at("stickiness.by", message).help("take it out"));
     }
+    if let (Some(stickiness), false) = (&group.stickiness, http) {
+        for (field, given) in
+            [("cookie", stickiness.cookie.is_some()), ("duration_seconds", stickiness.duration_seconds.is_some())]
+        {
+            if given {
+                let message = "it is of cookies, and they are of HTTP and HTTPS";
+                problems.push(Problem::at(&format!("stickiness.{field}"), message).help("take it out"));
+            }
+        }
+        // "Sticky sessions" of "Edit target group attributes for your Network Load Balancer".
+        if group.protocol == Protocol::Tls {
+            problems.push(Problem::at("stickiness", "AWS has none for TLS").help("take it out, or let it be tcp"));
+        }
+    }
+    // "TargetGroupAttribute": it cannot be switched off for these.
+    if group.preserve_client_ip == Some(false) && matches!(group.protocol, Protocol::Udp | Protocol::TcpUdp) {
+        let message = "AWS always keeps the address of the client for UDP";
+        problems.push(Problem::at("preserve_client_ip", message).help("take it out"));
+    }
     for (field, given, of_http) in [
         ("version", group.version.is_some(), true),
         ("slow_start_seconds", group.slow_start_seconds.is_some(), true),
@@ -117,10 +136,15 @@ mod tests {
         preserve_client_ip: it is a setting of TCP, UDP and TLS
         ");
         insta::assert_snapshot!(
-            told(json!({ "protocol": "udp", "health_check": { "path": "/" }, "algorithm": "round-robin" })).join("\n"),
+            told(json!({ "protocol": "udp", "health_check": { "path": "/" }, "algorithm": "round-robin",
+                "stickiness": { "cookie": "shop", "duration_seconds": 60 }, "preserve_client_ip": false })).join("\n"),
             @r"
         health_check.path: it is asked for over HTTP, and the check is not
+        stickiness.cookie: it is of cookies, and they are of HTTP and HTTPS
+        stickiness.duration_seconds: it is of cookies, and they are of HTTP and HTTPS
+        preserve_client_ip: AWS always keeps the address of the client for UDP
         algorithm: it is a setting of HTTP and HTTPS
         ");
+        assert_eq!(told(json!({ "protocol": "tls", "stickiness": {} })), ["stickiness: AWS has none for TLS"]);
     }
 }
