@@ -49,7 +49,7 @@ pub struct MadeOut {
     pub state: StateAt,
     /// What it refuses.
     pub guards: Guards,
-    /// The names of its outputs.
+    /// The names of its outputs, in whichever environment.
     pub outputs: BTreeSet<String>,
 }
 
@@ -107,8 +107,9 @@ impl Reading {
         }
         let mut scopes = Scopes::new(options, root.take("vars"), &mut self.report);
         let guards = root.take("guards");
-        let outputs = root.get("outputs").map(Node::entries).unwrap_or_default();
-        let outputs = outputs.iter().map(|entry| entry.key.clone()).collect();
+        let of_environments = environments.iter().filter_map(|entry| entry.node.table());
+        let all = std::iter::once(&root).chain(of_environments).filter_map(|table| table.get("outputs"));
+        let outputs = all.flat_map(Node::entries).map(|entry| entry.key.clone()).collect();
         root.entries.retain(|entry| matches!(entry.key.as_str(), "name" | "region" | "state"));
         let mut tree = Node { item: Item::Table(root), place: Place::new(0, 0..text.len()) };
         self.fill_own(&mut tree, options, &mut scopes);

@@ -198,6 +198,17 @@ impl<'a> Scopes<'a> {
         matches!(scope, "vars" | "self" | "stack")
     }
 
+    /// The other stack that a reference is to.
+    pub fn stack_of(reference: &Reference) -> Option<String> {
+        let name = reference.target.strip_prefix("stack.")?;
+        Some(name.split('.').next().unwrap_or(name).to_owned())
+    }
+
+    /// The other stacks that a template names.
+    pub fn stacks_in(text: &str) -> impl Iterator<Item = String> {
+        template::references(text).into_iter().filter_map(|reference| Self::stack_of(&reference))
+    }
+
     /// Puts everything known into a node.
     pub fn fill(&mut self, node: &mut Node, sources: &Sources, report: &mut Report) {
         substitute(node, sources, report, &mut |reference, at, report| self.look(reference, at, sources, report));
@@ -255,6 +266,8 @@ impl<'a> Scopes<'a> {
         for key in path {
             match value.get(key) {
                 Some(inner) => value = inner.clone(),
+                // What is in another stack's output is as unknown as that.
+                None if self.options.declared_outputs.is_some() && is_of_a_stack(&value) => return Some(value),
                 None => {
                     let keys: Vec<String> =
                         value.as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default();
@@ -411,6 +424,12 @@ impl<'a> Scopes<'a> {
         }
         None
     }
+}
+
+/// Whether a value is nothing but another stack's output, which is not known.
+fn is_of_a_stack(value: &Value) -> bool {
+    let parts = template::parts(value.as_str().unwrap_or_default());
+    matches!(parts.as_slice(), [template::Part::Reference(inner, _)] if inner.trim().starts_with("stack."))
 }
 
 fn with_article(kind: &str) -> String {

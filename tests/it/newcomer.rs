@@ -276,6 +276,12 @@ fn a_task_that_fits_on_no_instance() {
     keep("a_task_that_fits_on_no_instance", 3, &validated(&small("t3.nano", "")));
     let fits = ["t3.small", "m99z.large"].map(|one| validated(&small(one, "memory = 1900\n"))).concat();
     keep("a_task_that_fits_on_no_instance", 4, &fits);
+    // Larger instances may be among those that are not blocks of the stack's own.
+    let listed = "memory = 2048\n\n[capacity_provider.big]\nexisting = \"big\"\n\n[cluster_capacity.main]\n\
+                  cluster = \"main\"\nproviders = [\"main\", \"big\"]\ndefault = [{ provider = \"big\", weight = 1 }]\n";
+    keep("a_task_that_fits_on_no_instance", 6, &validated(&small("t3.small", listed)));
+    let exists = small("t3.small", "memory = 2048\n").replace("[cluster.main]", "[cluster.main]\nexisting = \"main\"");
+    keep("a_task_that_fits_on_no_instance", 7, &validated(&exists));
     let by_hand = "[task_definition.web]\nmemory = 2\ncontainers = { web = { image = \"nginx:1\" } }\n";
     keep("a_task_that_fits_on_no_instance", 5, &validated(by_hand));
 }
@@ -345,6 +351,51 @@ fn what_another_stack_puts_out_is_checked_before_it_is_applied() {
     keep("another_stack_is_checked", 4, &told("validate"));
     fs::write(&shop, stack("vpc").replace(&project.name, "nowhere")).expect("it is written");
     keep("another_stack_is_checked", 5, &told("validate"));
+}
+
+/// What `validate` says of `shop.toml` beside the stack `base` with these outputs.
+fn validated_beside(outputs: &str, shop: &str, options: &[&str]) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let base = format!("name = \"base\"\nregion = \"eu-west-2\"\n\n{outputs}");
+    fs::write(folder.path().join("base.toml"), base).expect("it is written");
+    let shop = format!("name = \"shop\"\nregion = \"eu-west-2\"\n\n{shop}");
+    fs::write(folder.path().join("shop.toml"), shop).expect("it is written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
+    command.current_dir(folder.path()).env_clear().env("HOME", folder.path());
+    let output = command.args(["validate", "shop.toml"]).args(options).output().expect("the binary runs");
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+#[test]
+fn what_needs_another_stacks_values_is_not_checked_before_they_are_known() {
+    let outputs = "[outputs]\nmin = 1\ncidr = \"10.0.0.0/16\"\nzones = [\"a\"]\nsizes = { web = 128 }\n";
+    let check = |number: u32, from: &str, to: &str, more: &str| {
+        assert!(SERVICE.contains(from), "{from}");
+        let told = validated_beside(outputs, &(SERVICE.replacen(from, to, 1) + more), &[]);
+        keep("what_needs_another_stacks_values", number, &told);
+    };
+    check(1, "min = 1", "min = \"${stack.base.min}\"", "");
+    check(2, "min = 1", "min = \"${vars.least}\"", "[vars]\nleast = \"${stack.base.min}\"\n");
+    check(3, "memory = 128", "memory = \"${vars.sizes.web}\"", "[vars]\nsizes = \"${stack.base.sizes}\"\n");
+    check(4, "\"10.0.0.0/16\"", "\"${stack.base.cidr}\"", "");
+    check(5, "[\"a\"]", "\"${stack.base.zones}\"", "[outputs]\nsubnets = \"${network.main.private_subnet_ids}\"\n");
+    let (alone, _) = SERVICE.split_once("[service.web]").expect("it has a service");
+    let alone = alone.replace("min = 1", "min = \"${stack.base.min}\"");
+    keep("what_needs_another_stacks_values", 6, &validated_beside(outputs, &alone, &[]));
+    // What is wrong besides is told as ever.
+    check(7, "min = 1, max = 2", "min = \"${stack.base.min}\", max = \"many\"", "");
+    check(8, "\"10.0.0.0/16\"", "\"${stack.base.cidr}\"\nnat = \"none\"\ndns_support = false\nzone = \"nodot\"", "");
+    check(9, "min = 1", "min = \"${stack.base.mn}\"", "");
+}
+
+#[test]
+fn outputs_of_an_environment_are_declared() {
+    let outputs = "[vpc.main]\ncidr = \"10.0.0.0/16\"\n\n[env.prod.outputs]\nvpc = \"${vpc.main.id}\"\n";
+    let shop = "[subnet.a]\nvpc = \"vpc-0a1b2c3d\"\ncidr = \"10.0.0.0/24\"\nzone = \"a\"\n\n\
+                [env.prod.subnet.a]\nvpc = \"${stack.base.vpc}\"\n";
+    for (number, options) in [(1, &["--env", "prod"][..]), (2, &[])] {
+        keep("outputs_of_an_environment_are_declared", number, &validated_beside(outputs, shop, options));
+    }
 }
 
 #[test]

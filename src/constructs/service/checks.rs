@@ -2,14 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
 use super::exposure::{Exposure, is_capacity};
 use super::{Discover, Logs, Mode, Service, own_port, rights};
 use crate::constructs::Input;
 use crate::constructs::below::{is_unknown, named, reference};
 use crate::constructs::place::{Place, Wanted, place};
-use crate::constructs::providers::{list_of, of_cluster};
+use crate::constructs::providers::{list_of, of_cluster, own_cluster};
 use crate::graph::{Address, Problem};
 use crate::kinds::instance_type;
 use crate::kinds::scaling_target::wrong_time;
@@ -223,6 +221,11 @@ fn check_fits(
         problems.push(Problem::at(path, message).help("`memory` is in MiB: 512 is usual"));
         return;
     }
+    // Which instances a cluster has that is not made here, or has its providers written out, is not for the blocks to tell.
+    let is_known = own_cluster(input, cluster).is_some() && of_cluster(input, cluster, "cluster_capacity").is_empty();
+    if *ground == Ground::Instances && !is_known {
+        return;
+    }
     let capacities = of_cluster(input, cluster, "capacity");
     let used = capacities.into_iter().filter(|(address, _)| match ground {
         Ground::Provider(name) => is_capacity(name, address),
@@ -230,8 +233,8 @@ fn check_fits(
     });
     let types: Vec<&str> = used
         .flat_map(|(_, block)| {
-            let several = block.get("instance_types").and_then(Value::as_array).into_iter().flatten();
-            block.get("instance_type").into_iter().chain(several)
+            let given = ["instance_type", "instance_types"].into_iter().filter_map(|name| block.get(name));
+            given.flat_map(|one| one.as_array().map_or(std::slice::from_ref(one), Vec::as_slice))
         })
         .map(|one| one.as_str().unwrap_or_default())
         .collect();
