@@ -324,6 +324,28 @@ fn what_aws_would_refuse_only_half_way_is_told_before() {
 }
 
 #[test]
+fn what_is_valid_is_told_to_programs() {
+    let stack = "[vpc.main]\ncidr = \"10.0.0.0/16\"\n\n[log_group.web]\n\n[env.small]\nremove = [\"log_group.web\"]\n";
+    keep("what_is_valid_as_json", 1, &validated_with(stack, &["--json"]));
+    keep("what_is_valid_as_json", 2, &validated_with("[vpc.main]\ncidr = 4\n", &["--json"]));
+}
+
+#[test]
+fn the_example_of_the_readme_is_valid() {
+    let readme = fs::read_to_string("README.md").expect("it is there");
+    let example = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir(folder.path().join("policies")).expect("a folder");
+    fs::copy("policies/task.json", folder.path().join("policies/task.json")).expect("it is copied");
+    fs::write(folder.path().join("demo.toml"), example).expect("it is written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
+    command.current_dir(folder.path()).env_clear().env("HOME", folder.path()).env("COFFERDAM_VAR_key", "k");
+    let output = command.args(["validate", "demo.toml"]).output().expect("the binary runs");
+    let told = "✓ web is valid: 34 resources and 1 only read; staging: 34 resources and 1 only read.\n";
+    assert_eq!(text(&output.stdout), told, "{}", text(&output.stderr));
+}
+
+#[test]
 fn what_another_stack_puts_out_is_checked_before_it_is_applied() {
     let project =
         Project::new(Emulator::Moto, "[vpc.main]\ncidr = \"10.0.0.0/16\"\n\n[outputs]\nvpc = \"${vpc.main.id}\"\n");
