@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::apply::{RunOptions, WaitOptions};
 use super::failure::{Failure, Outcome};
-use super::service::{Hand, ServiceOptions};
+use super::service::{LockedSession, ServiceOptions};
 use super::session::Session;
 use crate::cloud::Cloud;
 use crate::graph::Attributes;
@@ -43,18 +43,18 @@ pub struct Args {
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
-    let hand = Hand::on(&args.service.stack, "deploy", &args.run.lock).await?;
-    let service = hand.service(&args.service.service)?;
-    let Some((definition, entry)) = services::definition_of(hand.state(), &service) else {
+    let locked = LockedSession::open(&args.service.stack, "deploy", &args.run.lock).await?;
+    let service = locked.service(&args.service.service)?;
+    let Some((definition, entry)) = services::definition_of(locked.state(), &service) else {
         let message =
             format!("the task definition of {}, {}, is not of this stack", service.address, service.revision());
         return Err(Failure::new(message).help("deploy with what makes it; or let the stack have a task definition"));
     };
     let path = format!("containers.{}.image", container(entry, args.container.as_deref(), &service)?);
-    is_image(&hand.session, entry, &path, &args.image)?;
+    is_image(&locked.session, entry, &path, &args.image)?;
     let follows = "task_definition".to_owned();
     let values = [
-        hand.gives(definition, &path, args.image.as_str().into())?,
+        locked.gives(definition, &path, args.image.as_str().into())?,
         // What a rollback held is over.
         GivenValue { address: service.address.clone(), path: follows.clone(), value: None, held: None },
     ];
@@ -66,7 +66,7 @@ pub async fn run(args: &Args) -> Outcome {
             attributes.insert(follows.clone(), revision.clone());
         }
     };
-    hand.put(&targets, &values, follow, &args.run.waiting(args.wait)).await
+    locked.put(&targets, &values, follow, &args.run.waiting(args.wait)).await
 }
 
 /// The container that is meant: the one that is named, the only one, or the one that load balancers send to.

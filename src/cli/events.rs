@@ -5,7 +5,7 @@ use serde_json::json;
 use super::failure::Outcome;
 use super::options::StackOptions;
 use super::render::{json, style, table};
-use super::service::{Look, done};
+use super::service::{ReadSession, done};
 use crate::graph::Address;
 use crate::services;
 
@@ -35,13 +35,13 @@ pub struct Args {
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
-    let look = Look::at(&args.stack).await?;
-    let services = look.services(args.service.as_deref())?;
+    let opened = ReadSession::open(&args.stack).await?;
+    let services = opened.services(args.service.as_deref())?;
     let is_one = services.len() == 1;
     let names: Vec<Address> = services.iter().map(|service| service.address.clone()).collect();
     let mut all = Vec::new();
     for service in services {
-        let status = services::status(look.aws(), &service).await?;
+        let status = services::status(opened.aws(), &service).await?;
         all.extend(status.events.into_iter().take(args.last).map(|event| (service.address.clone(), event)));
     }
     // ECS gives the newest first; of one moment, in that order.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::failure::{Failure, Outcome};
 use super::run::container_of;
-use super::service::{Look, ServiceOptions};
+use super::service::{ReadSession, ServiceOptions};
 use crate::services::{self, Status};
 use crate::words::shell_words;
 
@@ -42,10 +42,10 @@ pub struct Args {
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
-    let look = Look::at(&args.service.stack).await?;
-    let service = look.service(&args.service.service)?;
-    let aws = look.aws();
-    let container = container_of(&look.state, &service, args.container.as_deref())?;
+    let opened = ReadSession::open(&args.service.stack).await?;
+    let service = opened.service(&args.service.service)?;
+    let aws = opened.aws();
+    let container = container_of(&opened.state, &service, args.container.as_deref())?;
     if !services::describe(aws, &service).await?.enable_execute_command() {
         return Err(Failure::new(format!("{} opens no sessions", service.address))
             .help("set exec = true on it, apply, and let its tasks be replaced"));

@@ -9,7 +9,7 @@ use super::failure::Outcome;
 use super::interrupt;
 use super::options::{CloudName, duration};
 use super::render::{self, plural, style};
-use super::service::{Look, ServiceOptions, done};
+use super::service::{ReadSession, ServiceOptions, done};
 use crate::apply::Stop;
 use crate::kinds::container_logs::Source;
 use crate::services::{self, Line, Reader};
@@ -57,9 +57,9 @@ pub struct Args {
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
-    let look = Look::at(&args.service.stack).await?;
-    let service = look.service(&args.service.service)?;
-    let aws = look.aws();
+    let opened = ReadSession::open(&args.service.stack).await?;
+    let service = opened.service(&args.service.service)?;
+    let aws = opened.aws();
     let described = services::describe(aws, &service).await?;
     let mut sources = services::sources(aws, described.task_definition().unwrap_or_default()).await?;
     if let Some(container) = &args.container {

@@ -100,7 +100,7 @@ impl StackOptions {
     }
 
     /// Lets hints speak of this stack: see [`in_hints`].
-    pub fn is_meant(&self) {
+    pub fn hint_about_this(&self) {
         // A command is about one stack.
         let _ = MEANT.set(self.clone());
     }

@@ -8,7 +8,7 @@ use super::home;
 use super::options::{PlanOptions, StackOptions};
 use super::render::{self, style};
 use super::session::Session;
-use crate::kinds::permissions::{self, Enough};
+use crate::kinds::permissions::{self, Coverage};
 use crate::plan::Mode;
 use crate::words::shell_words;
 
@@ -69,9 +69,9 @@ pub async fn run(args: &Args) -> Outcome {
     }
     if args.iam {
         let place = session.head.state.url.as_deref().and_then(|url| url.strip_prefix("s3://"));
-        let enough = if args.resumable { Enough::ForSeveral } else { Enough::ForOneRun };
+        let coverage = if args.resumable { Coverage::Resumable } else { Coverage::OneRun };
         let bucket = place.map(|place| place.split_once('/').unwrap_or((place, "")));
-        outln!("{:#}", permissions::policy(&plan, state.as_ref(), bucket, enough));
+        outln!("{:#}", permissions::policy(&plan, state.as_ref(), bucket, coverage));
     } else if args.json {
         outln!("{:#}", render::json::plan(&plan));
     } else {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::render::{duration, json, step_words, style};
+use super::render::{duration, json, short_id, step_words, style};
 use crate::apply::Event;
 use crate::graph::Address;
 use crate::plan::{Plan, Verb};
@@ -86,7 +86,7 @@ impl Progress {
                 {
                     return;
                 }
-                if let Some(line) = line(event) {
+                if let Some(line) = line(event, false) {
                     errln!("{line}");
                 }
             }
@@ -104,13 +104,14 @@ impl Progress {
     }
 }
 
-/// An event as a line.
-fn line(event: &Event) -> Option<String> {
+/// An event as a line. Ids are whole where the line is likely to be kept, and short on a terminal.
+fn line(event: &Event, is_terminal: bool) -> Option<String> {
     Some(match event {
         Event::Started { address, step } => format!("  {address}: {} …", step_words(*step).0),
         Event::Waiting { address, what } => format!("  {address}: waiting: {what}"),
         Event::News { address, line } => format!("  {address}: {line}"),
         Event::Done { address, step, id, elapsed } => {
+            let id = if is_terminal { short_id(id) } else { id.as_str() };
             let id = if id.is_empty() { String::new() } else { format!(" ({id})") };
             format!("{} {address}: {}{id} in {}", style::good("✓"), step_words(*step).1, duration(*elapsed))
         }
@@ -179,7 +180,7 @@ impl Live {
     }
 
     fn print(&self, event: &Event) {
-        if let Some(line) = line(event) {
+        if let Some(line) = line(event, true) {
             let line = if self.colors { line } else { anstream::adapter::strip_str(&line).to_string() };
             let _ = self.bars.println(line);
         }

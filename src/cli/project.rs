@@ -1,6 +1,6 @@
 //! The project on disk: stacks by name, variables of the environment, and the states of other stacks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
@@ -30,25 +30,35 @@ pub struct Standing {
 /// # Errors
 /// Everything that is wrong in it, or that there is no such stack.
 pub fn load(options: &StackOptions, registry: &Registry, standing: &Standing) -> Result<Stack, Failure> {
-    Ok(read(options, registry, standing)??)
+    Ok(read(options, registry, standing, false)??)
 }
 
-/// The same, with what is wrong in the stack apart from what keeps it from being read.
+/// The same for who only checks, with what is wrong in the stack apart from what keeps it from being read: of other stacks it
+/// is enough that their files declare what is named.
 ///
 /// # Errors
 /// Where there is no such stack.
-pub fn read(
+pub fn check(options: &StackOptions, registry: &Registry) -> Result<Result<Stack, Diagnostics>, Failure> {
+    read(options, registry, &Standing::default(), true)
+}
+
+fn read(
     options: &StackOptions,
     registry: &Registry,
     standing: &Standing,
+    only_checks: bool,
 ) -> Result<Result<Stack, Diagnostics>, Failure> {
-    options.is_meant();
+    options.hint_about_this();
     let path = stack_file(&options.stack)?;
     // What other stacks left is where this one's state is.
     let head = stack::head(&path, &stack_options(options, &no_outputs, &Names::default())).ok();
     let at = head.map(|head| head.state).unwrap_or_default();
     let others = |name: &str, region: &str| outputs_of(options, standing, &at, name, region);
-    Ok(stack::load(&path, &stack_options(options, &others, &standing.names), registry))
+    let declared = |name: &str, region: &str| declared_outputs(options, name, region);
+    let declared: Option<&dyn Fn(&str, &str) -> Option<BTreeSet<String>>> =
+        if only_checks { Some(&declared) } else { None };
+    let read_with = stack::Options { declared_outputs: declared, ..stack_options(options, &others, &standing.names) };
+    Ok(stack::load(&path, &read_with, registry))
 }
 
 /// The environments that the stack has; none where its file is no TOML.
@@ -65,7 +75,7 @@ pub fn environments(options: &StackOptions) -> Result<Vec<String>, Failure> {
 /// # Errors
 /// Where neither does.
 pub fn head(options: &StackOptions) -> Result<Head, Failure> {
-    options.is_meant();
+    options.hint_about_this();
     let (failure, made_out, why) = match stack_file(&options.stack) {
         Err(failure) => (failure, MadeOut::default(), None),
         Ok(path) => {
@@ -183,35 +193,34 @@ pub fn has_file(options: &StackOptions, file: &str) -> bool {
     folder(Some(&options.stack)).join(file).is_file()
 }
 
-/// Whether another file beside a stack's is a stack of this name.
-pub fn is_claimed(options: &StackOptions, name: &str) -> bool {
-    let Ok(file) = stack_file(&options.stack) else { return false };
+/// The other files of the folder that a stack's is in, and what can be made out of each: the first by name first.
+fn beside(options: &StackOptions) -> Vec<(PathBuf, MadeOut)> {
+    let Ok(file) = stack_file(&options.stack) else { return Vec::new() };
     let own = file.canonicalize().ok();
     let folder = file.parent().filter(|own| !own.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let entries = std::fs::read_dir(folder).into_iter().flatten();
-    entries.filter_map(|entry| Some(entry.ok()?.path())).any(|path| {
-        let is_other = path.extension().is_some_and(|it| it == "toml") && path.canonicalize().ok() != own;
-        is_other && stack::made_out(&path, &stack::Options::default()).name.as_deref() == Some(name)
-    })
+    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.retain(|path| path.extension().is_some_and(|it| it == "toml") && path.canonicalize().ok() != own);
+    files.sort();
+    let made_out = |path: PathBuf| {
+        let made_out = stack::made_out(&path, &stack::Options::default());
+        (path, made_out)
+    };
+    files.into_iter().map(made_out).collect()
+}
+
+/// Whether another file beside a stack's is a stack of this name.
+pub fn is_claimed(options: &StackOptions, name: &str) -> bool {
+    beside(options).iter().any(|(_, other)| other.name.as_deref() == Some(name))
 }
 
 /// What there is to say of other files beside a stack's whose stack has the same name and region, and so the same state.
 pub fn namesakes(options: &StackOptions, head: &Head) -> Option<String> {
-    let file = stack_file(&options.stack).ok()?;
-    let own = file.canonicalize().ok();
-    let folder =
-        file.parent().filter(|own| !own.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), Path::to_path_buf);
-    let is_same = |path: &PathBuf| {
-        let is_other = path.extension().is_some_and(|it| it == "toml") && path.canonicalize().ok() != own;
-        let made_out = || stack::made_out(path, &stack::Options::default());
-        is_other && {
-            let MadeOut { name, region, .. } = made_out();
-            name.as_ref() == Some(&head.name) && region.is_none_or(|region| region == head.region)
-        }
+    let is_same = |other: &MadeOut| {
+        other.name.as_ref() == Some(&head.name) && other.region.as_ref().is_none_or(|region| *region == head.region)
     };
-    let entries = std::fs::read_dir(&folder).into_iter().flatten();
-    let mut found: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_same).collect();
-    found.sort();
+    let found: Vec<PathBuf> =
+        beside(options).into_iter().filter(|(_, other)| is_same(other)).map(|(path, _)| path).collect();
     let first = found.first()?;
     let (file, Head { name, region, .. }) = (first.strip_prefix("./").unwrap_or(first).display(), head);
     let others = match found.len() - 1 {
@@ -219,6 +228,15 @@ pub fn namesakes(options: &StackOptions, head: &Head) -> Option<String> {
         more => format!("{file} and {more} more beside it are stacks"),
     };
     Some(format!("{others} `{name}` in {region}, too: they share one state, and each deletes what another makes"))
+}
+
+/// The names of the outputs that the files beside a stack's declare for the stack of this name and region; nothing where none
+/// is it.
+fn declared_outputs(options: &StackOptions, name: &str, region: &str) -> Option<BTreeSet<String>> {
+    let same = beside(options).into_iter().filter(|(_, other)| {
+        other.name.as_deref() == Some(name) && other.region.as_deref().is_none_or(|other| other == region)
+    });
+    same.map(|(_, other)| other.outputs).reduce(|all, more| all.into_iter().chain(more).collect())
 }
 
 fn no_outputs(_: &str, _: &str) -> Result<Attributes, String> {
@@ -235,6 +253,7 @@ fn stack_options<'a>(
         vars: options.vars.iter().cloned().collect(),
         environment: environment_variables(),
         stack_outputs,
+        declared_outputs: None,
         names: names.clone(),
     }
 }

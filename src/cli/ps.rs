@@ -5,7 +5,7 @@ use serde_json::json;
 use super::failure::Outcome;
 use super::options::StackOptions;
 use super::render::{json, style, table};
-use super::service::{Look, done};
+use super::service::{ReadSession, done};
 use crate::services::{self, Status, Task};
 
 /// Lists the tasks of services: revision, health, where they run, and why they stopped
@@ -33,13 +33,13 @@ pub struct Args {
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
-    let look = Look::at(&args.stack).await?;
-    let services = look.services(args.service.as_deref())?;
+    let opened = ReadSession::open(&args.stack).await?;
+    let services = opened.services(args.service.as_deref())?;
     let is_one = services.len() == 1;
     let mut all = Vec::new();
     for service in services {
         for status in [Some(Status::Running), args.stopped.then_some(Status::Stopped)].into_iter().flatten() {
-            let tasks = services::tasks(look.aws(), service.cluster(), service.name(), status).await?;
+            let tasks = services::tasks(opened.aws(), service.cluster(), service.name(), status).await?;
             all.extend(tasks.into_iter().map(|task| (service.address.clone(), task)));
         }
     }

@@ -2,7 +2,7 @@
 
 use super::failure::Outcome;
 use super::render::{json, style, table};
-use super::service::{Look, ServiceOptions, done};
+use super::service::{ReadSession, ServiceOptions, done};
 use crate::services;
 
 /// Lists the revisions of a service: when each was made, with which images, and which one runs
@@ -28,9 +28,9 @@ pub struct Args {
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
-    let look = Look::at(&args.service.stack).await?;
-    let service = look.service(&args.service.service)?;
-    let aws = look.aws();
+    let opened = ReadSession::open(&args.service.stack).await?;
+    let service = opened.service(&args.service.service)?;
+    let aws = opened.aws();
     let described = services::describe(aws, &service).await?;
     let set_to = described.task_definition().unwrap_or_default();
     let releases = services::releases(aws, &service, set_to, args.last).await?;

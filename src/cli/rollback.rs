@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::apply::{RunOptions, WaitOptions};
 use super::failure::{Failure, Outcome};
-use super::service::{Hand, ServiceOptions, held};
+use super::service::{LockedSession, ServiceOptions, held};
 use crate::plan::GivenValue;
 use crate::services::{self, Service, revision_of};
 
@@ -34,20 +34,20 @@ pub struct Args {
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
-    let hand = Hand::on(&args.service.stack, "rollback", &args.run.lock).await?;
-    let service = hand.service(&args.service.service)?;
-    let aws = hand.session.cloud.aws();
+    let locked = LockedSession::open(&args.service.stack, "rollback", &args.run.lock).await?;
+    let service = locked.service(&args.service.service)?;
+    let aws = locked.session.cloud.aws();
     let releases = services::release_numbers(aws, &service).await?;
     let running = services::describe(aws, &service).await?;
     let running = running.task_definition().unwrap_or_default();
     let arn = Value::from(chosen(&service, &releases, running, args)?);
     // What the stack says anyhow is not held.
-    let newest = services::definition_of(hand.state(), &service).and_then(|(_, entry)| entry.outputs.get("arn"));
+    let newest = services::definition_of(locked.state(), &service).and_then(|(_, entry)| entry.outputs.get("arn"));
     let held = (newest != Some(&arn)).then(|| held("rollback", arn.clone()));
     let (address, path) = (service.address.clone(), "task_definition".to_owned());
     let targets = [address.clone()];
     let values = [GivenValue { address, path, value: Some(arn), held }];
-    hand.put(&targets, &values, |_, _| {}, &args.run.waiting(args.wait)).await
+    locked.put(&targets, &values, |_, _| {}, &args.run.waiting(args.wait)).await
 }
 
 /// The revision to go back to: the one that is asked for, or the one before. Where a deployment failed and ECS went back by

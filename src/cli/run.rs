@@ -11,7 +11,7 @@ use super::interrupt;
 use super::logs::{ago, show};
 use super::options::{CloudName, StackOptions, duration};
 use super::render::{self, style};
-use super::service::Look;
+use super::service::ReadSession;
 use crate::apply::Stop;
 use crate::cloud::{ENV_TAG, FIRST_PAUSE, STACK_TAG, longer};
 use crate::services::{self, Reader, RunTask, Service, Task};
@@ -65,8 +65,8 @@ pub struct Args {
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
-    let look = Look::at(&args.stack).await?;
-    let (state, aws) = (&look.state, look.aws());
+    let opened = ReadSession::open(&args.stack).await?;
+    let (state, aws) = (&opened.state, opened.aws());
     let (like, own) = meant(state, args)?;
     let described = services::describe(aws, &like).await?;
     let revision = match own {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::apply::{RunOptions, WaitOptions};
 use super::failure::{Failure, Outcome};
 use super::options::StackOptions;
-use super::service::Hand;
+use super::service::LockedSession;
 use super::session::Session;
 use crate::cloud::{Cloud, Known};
 use crate::graph::Address;
@@ -43,21 +43,21 @@ pub struct Args {
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
-    let hand = Hand::on(&args.stack, "scale", &args.run.lock).await?;
-    let service = hand.service(&args.service)?;
+    let locked = LockedSession::open(&args.stack, "scale", &args.run.lock).await?;
+    let service = locked.service(&args.service)?;
     if service.entry.attributes.get("scheduling").and_then(Value::as_str) == Some("daemon") {
         return Err(Failure::new(format!("{} has one task on each instance", service.address))
             .help("change the size of the capacity that it runs on"));
     }
-    let target = services::scaling_target_of(hand.state(), &service);
+    let target = services::scaling_target_of(locked.state(), &service);
     if let Some((target, entry)) = target {
-        within(&hand.session, args.count, &service, (target, entry)).await?;
+        within(&locked.session, args.count, &service, (target, entry)).await?;
     }
-    let given = hand.gives(service.address, "count", args.count.into())?;
+    let given = locked.gives(service.address, "count", args.count.into())?;
     // What scales it goes on from there; nobody else holds the count then.
     let values = [GivenValue { held: given.held.clone().filter(|_| target.is_none()), ..given }];
     let targets = [service.address.clone()];
-    hand.put(&targets, &values, |_, _| {}, &args.run.waiting(args.wait)).await
+    locked.put(&targets, &values, |_, _| {}, &args.run.waiting(args.wait)).await
 }
 
 /// Refuses a count outside of the bounds that hold now; the clock may have set others than the stack.

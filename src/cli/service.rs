@@ -31,19 +31,19 @@ impl From<NotFound> for Failure {
 }
 
 /// A stack's cloud and state, to look at: no lock is taken.
-pub struct Look {
+pub struct ReadSession {
     /// The cloud, and which stack it is.
     pub session: Session,
     /// What the state holds.
     pub state: State,
 }
 
-impl Look {
+impl ReadSession {
     /// Opens both.
     ///
     /// # Errors
     /// Where the stack was never applied, or the cloud does not answer.
-    pub async fn at(options: &StackOptions) -> Result<Self, Failure> {
+    pub async fn open(options: &StackOptions) -> Result<Self, Failure> {
         let session = Session::open_state(options).await?;
         match session.peek().await? {
             Some(state) => Ok(Self { session, state }),
@@ -82,7 +82,7 @@ impl Look {
 }
 
 /// A stack of which one service is changed: its state is locked.
-pub struct Hand {
+pub struct LockedSession {
     /// The cloud, and what the stack says.
     pub session: Session,
     /// The state.
@@ -90,12 +90,12 @@ pub struct Hand {
     verb: &'static str,
 }
 
-impl Hand {
+impl LockedSession {
     /// Reads the stack, and locks its state for a verb.
     ///
     /// # Errors
     /// What is wrong in the stack, or why its state cannot be written.
-    pub async fn on(options: &StackOptions, verb: &'static str, lock: &LockOptions) -> Result<Self, Failure> {
+    pub async fn open(options: &StackOptions, verb: &'static str, lock: &LockOptions) -> Result<Self, Failure> {
         let session = Session::open(options).await?;
         let writer = session.lock(verb, lock).await?;
         Ok(Self { session, writer, verb })

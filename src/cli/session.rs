@@ -90,7 +90,7 @@ impl Session {
         let standing = Standing { account, instance: session.instance.clone(), ..Standing::default() };
         let stack = if offline.other_stacks { project::load(options, &registry, &standing)? } else { offline };
         let Stack { graph, inputs_digest, moved, warnings, secrets, guards, .. } = stack;
-        warnings.iter().for_each(|warning| errln!("{}", render::style::note(&warning.message)));
+        warnings.iter().for_each(|warning| errln!("{}", render::style::note(&warning.line())));
         session.standing = standing;
         session.graph = graph;
         session.inputs_digest = inputs_digest;
@@ -370,9 +370,18 @@ impl Session {
                 .help("an apply puts it right")
         })?;
         let of_targets = |address: &Address| targets.contains(address);
-        let resources = state.resources.iter().filter(|(address, _)| of_targets(address));
+        // What is given is read, too, where the state does not have it: what it was is told.
+        let asked = |(address, entry): (&Address, &Entry)| {
+            let mut entry = entry.clone();
+            for given in values.iter().filter(|given| given.address == *address && !given.path.contains('.')) {
+                if let Some(value) = &given.value {
+                    entry.attributes.entry(given.path.clone()).or_insert_with(|| value.clone());
+                }
+            }
+            (address.clone(), entry)
+        };
         let part = State {
-            resources: resources.map(|(address, entry)| (address.clone(), entry.clone())).collect(),
+            resources: state.resources.iter().filter(|(address, _)| of_targets(address)).map(asked).collect(),
             deposed: crate::state::Aside::default(),
             ..state.clone()
         };

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::failure::Outcome;
 use super::options::StackOptions;
 use super::render::{inline, json, style, table};
-use super::service::{Look, done};
+use super::service::{ReadSession, done};
 use super::session::Session;
 use crate::services::{self, Deployment, Service, ServiceStatus};
 use crate::state::State;
@@ -38,11 +38,11 @@ pub struct Args {
 
 /// Runs the verb.
 pub async fn run(args: &Args) -> Outcome {
-    let look = Look::at(&args.stack).await?;
-    let state = &look.state;
+    let opened = ReadSession::open(&args.stack).await?;
+    let state = &opened.state;
     let mut all = Vec::new();
-    for service in look.services(args.service.as_deref())? {
-        let mut status = services::status(look.aws(), &service).await?;
+    for service in opened.services(args.service.as_deref())? {
+        let mut status = services::status(opened.aws(), &service).await?;
         status.events.truncate(args.events);
         all.push((service, status));
     }
@@ -51,7 +51,7 @@ pub async fn run(args: &Args) -> Outcome {
         outln!("{:#}", json::versioned("services", &told));
         return done();
     }
-    heading(&look.session, "status of");
+    heading(&opened.session, "status of");
     for (index, (service, status)) in all.iter().enumerate() {
         if index > 0 {
             outln!("");

@@ -1,13 +1,15 @@
 //! `validate`: is a stack right, as far as that can be told without a cloud?
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use serde_json::json;
+
 use super::failure::Outcome;
 use super::options::StackOptions;
-use super::project::{self, Standing};
-use super::render::{plural, style};
+use super::project;
+use super::render::{json, plural, style};
 use crate::kinds::Registry;
 use crate::plan::refresh::is_read_only;
 use crate::stack::{Diagnostic, Diagnostics, Head};
@@ -15,11 +17,15 @@ use crate::stack::{Diagnostic, Diagnostics, Head};
 /// Checks a stack without a cloud: everything wrong in it, in one run
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  cofferdam validate ecs-poc\n  cofferdam validate stacks/ecs-poc.toml --env staging --var instance_type=t3.medium"
+    after_help = "Examples:\n  cofferdam validate ecs-poc\n  cofferdam validate stacks/ecs-poc.toml --env staging --var instance_type=t3.medium\n  cofferdam validate ecs-poc --json | jq .valid.environments"
 )]
 pub struct Args {
     #[command(flatten)]
     stack: StackOptions,
+
+    /// Print JSON (documented in docs/json.md)
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs the verb. Without an environment, each that the stack has is checked, too.
@@ -30,20 +36,22 @@ pub fn run(args: &Args) -> Outcome {
         None => project::environments(&args.stack)?,
     };
     let mut told = Told::default();
-    let mut valid = String::new();
+    let (mut valid, mut sizes, mut name) = (String::new(), Vec::new(), String::new());
     for env in std::iter::once(None).chain(environments.into_iter().map(Some)) {
         let mut options = args.stack.clone();
         if env.is_some() {
             options.env.clone_from(&env);
         }
-        match project::read(&options, &registry, &Standing::default())? {
+        match project::check(&options, &registry)? {
             Ok(stack) => {
-                stack.warnings.iter().for_each(|warning| told.warn(&warning.message));
+                stack.warnings.iter().for_each(|warning| told.warn(&warning.line()));
                 if env.is_none() {
                     project::namesakes(&args.stack, &Head::of(&stack)).iter().for_each(|one| told.warn(one));
                 }
                 let all = stack.graph.resources();
                 let read = all.iter().filter(|resource| is_read_only(resource, |kind| registry.spec(kind))).count();
+                sizes.push(json!({ "env": env, "resources": all.len() - read, "only_read": read }));
+                name.clone_from(&stack.name);
                 let mut size = plural(all.len() - read, "resource", "resources");
                 if read > 0 {
                     let _ = write!(size, " and {read} only read");
@@ -59,6 +67,11 @@ pub fn run(args: &Args) -> Outcome {
     if !told.errors.is_empty() {
         return Err(Diagnostics(told.errors).into());
     }
+    if args.json {
+        let told = json!({ "stack": name, "environments": sizes, "warnings": told.warnings });
+        outln!("{:#}", json::versioned("valid", &told));
+        return Ok(ExitCode::SUCCESS);
+    }
     outln!("{valid}.");
     Ok(ExitCode::SUCCESS)
 }
@@ -68,7 +81,7 @@ pub fn run(args: &Args) -> Outcome {
 struct Told {
     errors: Vec<Diagnostic>,
     seen: HashSet<(String, Option<String>, usize, usize)>,
-    warnings: HashSet<String>,
+    warnings: BTreeSet<String>,
 }
 
 impl Told {

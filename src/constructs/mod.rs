@@ -74,6 +74,12 @@ pub trait Construct: Send + Sync {
     /// # Errors
     /// Everything that is wrong with the attributes, as paths into them.
     fn expand(&self, input: &Input<'_>) -> Result<Expansion, Vec<Problem>>;
+
+    /// The attributes that can be judged where something is wrong with others: what [`Self::expand`] finds to be wrong with
+    /// these stays wrong, whatever is meant by the others.
+    fn judged_alone(&self) -> &'static [&'static str] {
+        &[]
+    }
 }
 
 /// Every construct. One line each.

@@ -181,6 +181,10 @@ impl Construct for NetworkConstruct {
         schemars::schema_for!(Network).into()
     }
 
+    fn judged_alone(&self) -> &'static [&'static str] {
+        &["cidr", "secondary_cidrs", "subnets", "zone"]
+    }
+
     fn expand(&self, input: &Input<'_>) -> Result<Expansion, Vec<Problem>> {
         let network: Network = typed(input)?;
         let layout = Layout::of(&network, input.scope)?;

@@ -192,7 +192,7 @@ pub fn changed_settings(before: &Settings, after: &Settings) -> Settings {
     after.iter().filter(|(key, value)| before.get(*key) != Some(value)).map(|(k, v)| (*k, v.clone())).collect()
 }
 
-/// What an update wants, with everything else as it is: what the stack does not say is left alone.
+/// What an update wants, with everything else as it was: only what changed is sent.
 pub fn wanted(request: &UpdateRequest) -> Attributes {
     let mut out = request.after.clone();
     for (name, value) in request.before.iter().filter(|(name, _)| !request.changed.contains(*name)) {

@@ -38,9 +38,60 @@ pub fn problem(path: &str, name: &str) -> Option<Problem> {
     })
 }
 
+/// MiB of memory that an instance of this type has, of the families that most instances are of, whose sizes go by one rule
+/// ("Specifications for Amazon EC2 general purpose, compute optimized, memory optimized instances").
+pub fn memory_mib(name: &str) -> Option<u32> {
+    const GIB: u32 = 1024;
+    let (family, size) = name.split_once('.')?;
+    let times = match size {
+        "nano" => return matches!(family, "t2" | "t3" | "t3a" | "t4g").then_some(GIB / 2),
+        "micro" => return matches!(family, "t2" | "t3" | "t3a" | "t4g").then_some(GIB),
+        "small" => return matches!(family, "t2" | "t3" | "t3a" | "t4g").then_some(2 * GIB),
+        "xlarge" => 2,
+        "medium" | "large" => 1,
+        _ => 2 * size.strip_suffix("xlarge")?.parse::<u32>().ok().filter(|times| *times <= 48)?,
+    };
+    let large = match family {
+        "t2" | "t3" | "t3a" | "t4g" => 8,
+        "m5" | "m5a" | "m5d" | "m5n" | "m6i" | "m6a" | "m6g" | "m6gd" | "m6id" | "m7i" | "m7a" | "m7g" | "m7gd"
+        | "m8g" => 8,
+        "c5" | "c5a" | "c5d" | "c6i" | "c6a" | "c6g" | "c6gd" | "c6gn" | "c6id" | "c7i" | "c7a" | "c7g" | "c7gd"
+        | "c7gn" | "c8g" => 4,
+        "r5" | "r5a" | "r5d" | "r5n" | "r6i" | "r6a" | "r6g" | "r6gd" | "r6id" | "r7i" | "r7a" | "r7g" | "r7gd"
+        | "r8g" => 16,
+        _ => return None,
+    };
+    Some(if size == "medium" { large * GIB / 2 } else { times * large * GIB })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_follows_from_family_and_size() {
+        let gib = |name: &str| memory_mib(name).map(|mib| f64::from(mib) / 1024.0);
+        let known = [
+            ("t3.nano", 0.5),
+            ("t2.micro", 1.0),
+            ("t3.small", 2.0),
+            ("t4g.medium", 4.0),
+            ("t3.large", 8.0),
+            ("t3.2xlarge", 32.0),
+            ("m7g.medium", 4.0),
+            ("m5.large", 8.0),
+            ("c6i.xlarge", 8.0),
+            ("c5.9xlarge", 72.0),
+            ("r6g.16xlarge", 512.0),
+            ("m7i.48xlarge", 768.0),
+        ];
+        for (name, wanted) in known {
+            assert_eq!(gib(name), Some(wanted), "{name}");
+        }
+        for unknown in ["m5.metal", "x2idn.large", "c5n.large", "t3", "${vars.type}", "m5.micro", "m5.xlargexlarge"] {
+            assert_eq!(gib(unknown), None, "{unknown}");
+        }
+    }
 
     #[test]
     fn misspelt_types_are_told_and_new_families_pass() {

@@ -118,6 +118,7 @@ impl Kind for ListenerKind {
         KindSpec {
             replace_on: &["load_balancer"],
             rebuilt_around: &["target_group"],
+            unique_by: &["load_balancer", "port"],
             outputs: &["arn"],
             // A load balancer takes listeners while it is set up.
             needs_only_existence: &["load_balancer"],

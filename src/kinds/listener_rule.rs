@@ -60,6 +60,38 @@ pub struct ListenerRule {
 const MOST_VALUES: usize = 5;
 
 impl ListenerRule {
+    /// The attribute that holds the first of its conditions.
+    pub fn first_condition(&self) -> Option<&'static str> {
+        let given = [
+            ("hosts", !self.hosts.is_empty()),
+            ("paths", !self.paths.is_empty()),
+            ("methods", !self.methods.is_empty()),
+            ("source_ips", !self.source_ips.is_empty()),
+            ("headers", !self.headers.is_empty()),
+            ("query", !self.query.is_empty()),
+        ];
+        given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
+    }
+
+    /// Whether every request that meets the conditions of another rule meets those of this one, as far as that can be seen:
+    /// of patterns, what one has at a place where the other has `*` is covered by that. A rule without conditions is none.
+    pub fn takes_all_of(&self, other: &Self) -> bool {
+        let header = |name: &str| {
+            let of_name = other.headers.iter().find(|(one, _)| one.eq_ignore_ascii_case(name));
+            of_name.map(|(_, values)| values)
+        };
+        self.first_condition().is_some()
+            && all_covered(&self.hosts, &other.hosts, |all, one| covers(all, one, true))
+            && all_covered(&self.paths, &other.paths, |all, one| covers(all, one, false))
+            && all_covered(&self.methods, &other.methods, |all, one| all == one)
+            && all_covered(&self.source_ips, &other.source_ips, |all, one| all == one)
+            && self.headers.iter().all(|(name, values)| {
+                header(name).is_some_and(|others| all_covered(values, others, |all, one| covers(all, one, true)))
+            })
+            && (self.query.is_empty()
+                || !other.query.is_empty() && other.query.iter().all(|(key, value)| self.query.get(key) == Some(value)))
+    }
+
     fn values(&self) -> usize {
         let headers: usize = self.headers.values().map(BTreeSet::len).sum();
         [&self.hosts, &self.paths, &self.methods, &self.source_ips].iter().map(|set| set.len()).sum::<usize>()
@@ -99,6 +131,39 @@ impl ListenerRule {
         }
         out
     }
+}
+
+/// Whether a condition, one of these values, is met whenever one of the others is. Without values there is no condition.
+fn all_covered(values: &BTreeSet<String>, others: &BTreeSet<String>, covers: impl Fn(&str, &str) -> bool) -> bool {
+    values.is_empty() || !others.is_empty() && others.iter().all(|other| values.iter().any(|one| covers(one, other)))
+}
+
+/// Whether a pattern of `*` and `?` matches all that another one does, as far as that can be seen.
+fn covers(all: &str, one: &str, any_case: bool) -> bool {
+    let folded = |text: &str| if any_case { text.to_ascii_lowercase() } else { text.to_owned() };
+    let (all, one) = (folded(all).into_bytes(), folded(one).into_bytes());
+    // Where the last `*` was met, and how much of the other pattern it takes.
+    let (mut at, mut of, mut star) = (0, 0, None);
+    while of < one.len() {
+        match all.get(at) {
+            Some(b'*') => {
+                star = Some((at, of));
+                at += 1;
+            }
+            Some(letter) if *letter == one[of] || (*letter == b'?' && one[of] != b'*') => {
+                at += 1;
+                of += 1;
+            }
+            _ => match &mut star {
+                Some((back, taken)) => {
+                    *taken += 1;
+                    (at, of) = (*back + 1, *taken);
+                }
+                None => return false,
+            },
+        }
+    }
+    all[at..].iter().all(|letter| *letter == b'*')
 }
 
 fn check(attributes: &Attributes) -> Vec<Problem> {
@@ -362,6 +427,45 @@ mod tests {
         let rule = "arn:aws:elasticloadbalancing:eu-west-2:1:listener-rule/app/main/50dc/f2f7/9683";
         let listener = "arn:aws:elasticloadbalancing:eu-west-2:1:listener/app/main/50dc/f2f7";
         assert_eq!(listener_of(rule).as_deref(), Some(listener));
+    }
+
+    #[test]
+    fn a_rule_takes_all_of_another_where_its_conditions_are_wider() {
+        let rule = |conditions: Value| -> ListenerRule {
+            let mut rule = json!({ "listener": "arn:x", "priority": 1, "action": { "respond": { "status": 200 } } });
+            rule.as_object_mut().unwrap().extend(conditions.as_object().cloned().unwrap());
+            serde_json::from_value(rule).unwrap()
+        };
+        let takes = |first: Value, second: Value| rule(first).takes_all_of(&rule(second));
+        let paths = |path: &str| json!({ "paths": [path] });
+        for (all, one) in [
+            ("/*", "/api/*"),
+            ("*", "/"),
+            ("/api/*", "/api/v1/*"),
+            ("/a*c*", "/abcbd"),
+            ("/*.png", "/a/b.png"),
+            ("/?/x", "/a/x"),
+            ("/a*", "/a"),
+        ] {
+            assert!(takes(paths(all), paths(one)), "{all} {one}");
+        }
+        for (all, one) in
+            [("/api/*", "/api"), ("/api/*", "/*"), ("/?", "/*"), ("/API", "/api"), ("/a", "/ab"), ("/a*c", "/ab")]
+        {
+            assert!(!takes(paths(all), paths(one)), "{all} {one}");
+        }
+        let both = json!({ "hosts": ["a.example.com"], "paths": ["/x"] });
+        assert!(takes(json!({ "hosts": ["*.Example.com"] }), both.clone()));
+        assert!(!takes(both.clone(), json!({ "hosts": ["a.example.com"] })));
+        assert!(!takes(json!({ "methods": ["GET"] }), both.clone()));
+        assert!(takes(
+            json!({ "headers": { "X-A": ["1", "2"] } }),
+            json!({ "headers": { "x-a": ["2"] }, "paths": ["/"] })
+        ));
+        assert!(!takes(json!({ "headers": { "X-A": ["1"] } }), json!({ "headers": { "x-a": ["1", "2"] } })));
+        assert!(takes(json!({ "query": { "a": "1", "b": "2" } }), json!({ "query": { "a": "1" } })));
+        assert!(!takes(json!({ "query": { "a": "1" } }), json!({ "query": { "a": "1", "b": "2" } })));
+        assert!(!takes(json!({}), both), "what has no condition is wrong for itself");
     }
 
     #[test]

@@ -102,6 +102,20 @@ pub struct AccessLogs {
 }
 
 impl LoadBalancer {
+    /// AWS's defaults filled in ("LoadBalancerAttribute"), so that what somebody changes is seen where nothing is said, too.
+    fn normalize(&mut self) {
+        match self.r#type {
+            Type::Application => {
+                self.idle_timeout_seconds.get_or_insert(60);
+                self.http2.get_or_insert(true);
+                self.drop_invalid_headers.get_or_insert(false);
+            }
+            Type::Network => {
+                self.cross_zone.get_or_insert(false);
+            }
+        }
+    }
+
     /// Its settings by AWS's keys ("LoadBalancerAttribute"); with AWS's defaults for what is not said, so that what was
     /// said before is taken back.
     fn settings(&self) -> Settings {
@@ -155,6 +169,13 @@ fn usual_settings(of: Type) -> Settings {
     plain.settings()
 }
 
+fn canonical(attributes: Attributes) -> Result<Attributes, Problem> {
+    let mut balancer: LoadBalancer =
+        serde_json::from_value(Value::Object(attributes)).map_err(|error| Problem::at("", error.to_string()))?;
+    balancer.normalize();
+    Ok(super::untyped(&balancer))
+}
+
 fn check(attributes: &Attributes) -> Vec<Problem> {
     let Ok(balancer) = serde_json::from_value::<LoadBalancer>(Value::Object(attributes.clone())) else {
         return Vec::new();
@@ -200,6 +221,7 @@ impl Kind for LoadBalancerKind {
             identity: Identity::UniqueName,
             naming: Some(Naming { attribute: "name", longest: elbv2::LONGEST_NAME }),
             name_digests: &["type", "internal"],
+            canonical,
             check,
             // An application load balancer is ready in two to three minutes.
             typical_seconds: 150,

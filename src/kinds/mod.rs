@@ -31,7 +31,7 @@ mod internet_gateway;
 mod key_pair;
 mod launch_template;
 mod listener;
-mod listener_rule;
+pub mod listener_rule;
 mod load_balancer;
 mod log_group;
 mod mount_target;

@@ -63,18 +63,18 @@ const EC2_TYPES: &[(&str, &str)] = &[
     ("launch_template", "launch-template"),
 ];
 
-/// For which runs a policy is enough.
+/// Which runs a policy covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Enough {
+pub enum Coverage {
     /// For one that comes to its end.
-    ForOneRun,
+    OneRun,
     /// Also for those that go on where it was interrupted, that read what it made, or find again what a lost answer made.
-    ForSeveral,
+    Resumable,
 }
 
 /// The policy that covers what an apply of this plan does, and nothing else: reading what the state knows, and each step.
 /// `bucket` is where the state is kept, if in one: its name and the prefix in it.
-pub fn policy(plan: &Plan, state: Option<&State>, bucket: Option<(&str, &str)>, enough: Enough) -> Value {
+pub fn policy(plan: &Plan, state: Option<&State>, bucket: Option<(&str, &str)>, coverage: Coverage) -> Value {
     let registry = Registry::new();
     let mut needed: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     let roles = roles(plan, state);
@@ -85,7 +85,7 @@ pub fn policy(plan: &Plan, state: Option<&State>, bucket: Option<(&str, &str)>, 
     for action in &plan.actions {
         let Some(kind) = registry.kind(&action.kind) else { continue };
         let together = together.get(action.kind.as_str()).copied().unwrap_or_default();
-        let calls = calls(kind, action, state, together, enough);
+        let calls = calls(kind, action, state, together, coverage);
         let own = arns(action, state, &plan.scope);
         for call in calls {
             needed.entry(call).or_default().extend(resources(call, &own, &roles, &plan.scope));
@@ -122,7 +122,7 @@ fn calls(
     action: &Action,
     state: Option<&State>,
     together: usize,
-    enough: Enough,
+    coverage: Coverage,
 ) -> BTreeSet<&'static str> {
     let declared = kind.actions();
     // What is as it should be stands in the state alone.
@@ -144,7 +144,7 @@ fn calls(
         Verb::Delete => vec![deleted()],
     };
     // What an earlier run left half made may take all that there is.
-    let all = enough == Enough::ForSeveral || action.unfinished;
+    let all = coverage == Coverage::Resumable || action.unfinished;
     if all || action.id.is_some() || matches!(action.action, Verb::Read | Verb::Forget) {
         steps.push(read);
     }

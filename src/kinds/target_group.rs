@@ -34,7 +34,7 @@ fn sets(taking: &Taking<'_>) -> bool {
     let Ok(after) = typed::<TargetGroup>(taking.after) else { return true };
     match typed::<TargetGroup>(taking.before) {
         Ok(before) if !taking.creates() => !changed_settings(&before.settings(), &after.settings()).is_empty(),
-        _ => !changed_settings(&usual_settings(after.protocol.is_http()), &after.settings()).is_empty(),
+        _ => !changed_settings(&usual_settings(&after), &after.settings()).is_empty(),
     }
 }
 
@@ -150,7 +150,7 @@ impl Kind for TargetGroupKind {
 
     async fn finish(&self, aws: &Aws, id: &str, request: &CreateRequest) -> Result<(), CloudError> {
         let group: TargetGroup = typed(&request.attributes)?;
-        set(aws, id, &changed_settings(&usual_settings(group.protocol.is_http()), &group.settings())).await
+        set(aws, id, &changed_settings(&usual_settings(&group), &group.settings())).await
     }
 
     async fn update(&self, aws: &Aws, request: &UpdateRequest) -> Result<(), CloudError> {
@@ -307,11 +307,16 @@ fn observed(group: &Group, settings: &HashMap<String, String>) -> Attributes {
     put("deregistration_delay_seconds", delay.map(Value::from));
     let stickiness = |kind: &str| match kind {
         "app_cookie" => Stickiness {
+            by: Some(attributes::By::Cookie),
             cookie: settings.get("stickiness.app_cookie.cookie_name").cloned(),
             duration_seconds: number("stickiness.app_cookie.duration_seconds"),
         },
-        "lb_cookie" => Stickiness { cookie: None, duration_seconds: number("stickiness.lb_cookie.duration_seconds") },
-        _ => Stickiness { cookie: None, duration_seconds: None },
+        "lb_cookie" => Stickiness {
+            by: Some(attributes::By::Cookie),
+            cookie: None,
+            duration_seconds: number("stickiness.lb_cookie.duration_seconds"),
+        },
+        _ => Stickiness { by: Some(attributes::By::Address), cookie: None, duration_seconds: None },
     };
     match settings.get("stickiness.enabled").map(String::as_str) {
         Some("true") => {
@@ -323,7 +328,7 @@ fn observed(group: &Group, settings: &HashMap<String, String>) -> Attributes {
     }
     if http {
         let slow = number("slow_start.duration_seconds");
-        put("slow_start_seconds", slow.map(|seconds| if seconds == 0 { Value::Null } else { seconds.into() }));
+        put("slow_start_seconds", slow.map(Value::from));
         let algorithm = settings.get("load_balancing.algorithm.type");
         let algorithm = algorithm.and_then(|found| Algorithm::ALL.into_iter().find(|one| one.as_str() == found));
         put("algorithm", algorithm.map(|algorithm| json!(algorithm)));

@@ -363,7 +363,11 @@ impl Kind for TaskDefinitionKind {
     }
 
     async fn poll(&self, aws: &Aws, known: &Known, phase: Phase) -> Result<Progress, CloudError> {
-        let newest = revisions::describe(aws, &known.id).await?;
+        let newest = match phase {
+            // What somebody else registered stays.
+            Phase::Deleted => revisions::newest_of(aws, &known.id, |tags| tags.contains_key(STACK_TAG)).await?,
+            Phase::Created | Phase::Updated => revisions::describe(aws, &known.id).await?,
+        };
         match (phase, newest) {
             (Phase::Deleted, None) | (Phase::Created, Some(_)) => Ok(Progress::Done(Attributes::new())),
             (Phase::Updated, Some(newest)) => Ok(match updated(aws, known, newest).await? {

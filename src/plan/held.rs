@@ -125,11 +125,16 @@ pub(super) fn laid_over(inputs: &Inputs<'_>) -> Option<LaidOver> {
         let said = resource.attributes.get(name);
         let Some(laid) = left_in(inputs, said, &now, way) else { continue };
         if said.is_some_and(|said| *said != laid) && !is_given(address, name) {
+            let parts = said.and_then(|said| shares(inputs, name, said, &laid, way));
+            let (path, value, stack) = match parts {
+                Some((path, value, stack)) => (path, value, diff::after(Some(&stack))),
+                None => (name.to_owned(), now, diff::after(said)),
+            };
             kept_by_owners.push(Kept {
                 address: address.clone(),
-                path: name.to_owned(),
-                value: now,
-                stack: diff::after(said),
+                path,
+                value,
+                stack,
                 by: owner.to_string(),
                 who: None,
                 since: None,
@@ -168,6 +173,30 @@ fn left_in(inputs: &Inputs<'_>, said: Option<&Value>, now: &Value, way: &str) ->
         Some(said) => with_parts(said, &in_the_state(inputs, said), now, &segments),
         None => Some(template::escape_value(now)),
     }
+}
+
+/// Of a list of which only a part of each item is left as it is: that part of each, by what the item names; as it is, and as
+/// the stack says it. The rest of the attribute may change beside.
+fn shares(inputs: &Inputs<'_>, name: &str, said: &Value, laid: &Value, way: &str) -> Option<(String, Value, Value)> {
+    let (list, part) = way.split_once(".*.")?;
+    let items = |value: &Value| {
+        let attributes = Attributes::from_iter([(name.to_owned(), value.clone())]);
+        at_path(&attributes, list).and_then(Value::as_array).cloned()
+    };
+    let named = |item: &Value| {
+        let texts =
+            item.as_object().into_iter().flatten().filter_map(|(_, value)| value.as_str().map(|text| (text, value)));
+        let called = |(text, value): (&str, &Value)| match template::first_reference(value) {
+            Some(reference) => reference.target,
+            None => inputs.state.and_then(|state| named_by(state, value)).map_or(text.to_owned(), Address::to_string),
+        };
+        texts.map(called).collect::<Vec<_>>().join(" ")
+    };
+    let of = |items: &[Value]| -> Value {
+        let part = |item: &Value| (named(item), item.get(part).cloned().unwrap_or_default());
+        Value::Object(items.iter().map(part).collect())
+    };
+    Some((format!("{list}.{part}"), of(&items(laid)?), of(&items(said)?)))
 }
 
 /// `said` with what stands at this way as it is now; `known` is `said` with what the state knows of its references.

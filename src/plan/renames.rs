@@ -165,14 +165,34 @@ impl Words<'_> {
 
     fn text(&self, text: &str) -> String {
         let mut out = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(at) = rest.find(self.to).filter(|_| !self.to.is_empty()) {
-            let (before, after) = (&rest[..at], &rest[at + self.to.len()..]);
+        let mut done = 0;
+        for (at, _) in text.match_indices(self.to).filter(|_| !self.to.is_empty()) {
+            let (before, after) = (&text[..at], &text[at + self.to.len()..]);
             let is_word = !before.ends_with(char::is_alphanumeric) && !after.starts_with(char::is_alphanumeric);
-            out.push_str(before);
+            out.push_str(&text[done..at]);
             out.push_str(if is_word { self.from } else { self.to });
-            rest = after;
+            done = at + self.to.len();
         }
-        out + rest
+        out + &text[done..]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_words_are_put_back() {
+        let words = Words { from: "old", to: "web" };
+        for (text, wanted) in [
+            ("web", "old"),
+            ("shop-web/web:web", "shop-old/old:old"),
+            ("webweb", "webweb"),
+            ("awebweb web", "awebweb old"),
+            ("webs web", "webs old"),
+            ("", ""),
+        ] {
+            assert_eq!(words.text(text), wanted, "{text}");
+        }
     }
 }

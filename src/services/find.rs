@@ -48,12 +48,20 @@ pub struct NotFound {
     pub several: Vec<String>,
     /// Those that there are.
     pub known: Vec<String>,
+    /// Whether the block that is named stands, and is started by the clock.
+    pub is_scheduled: bool,
 }
 
 impl std::fmt::Display for NotFound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { named, what, several, .. } = self;
         match several.as_slice() {
+            [] if self.is_scheduled => {
+                write!(
+                    f,
+                    "`{named}` is started by the clock: its tasks are run at their times, and no {what} keeps them up"
+                )
+            }
             [] => write!(f, "the state holds no {what} `{named}`"),
             several => write!(f, "`{named}` may mean {}", several.join(" or ")),
         }
@@ -65,6 +73,7 @@ impl NotFound {
     pub fn remedy(&self) -> String {
         match (self.several.is_empty(), self.known.as_slice()) {
             (false, _) => "give the whole address".into(),
+            _ if self.is_scheduled => "change it in the stack and apply: the next task is as it says then".into(),
             (true, []) => format!("it holds no {} at all: apply the stack first", self.what),
             (true, known) => match near(&self.named, known) {
                 Some(near) => format!("did you mean `{near}`?"),
@@ -127,6 +136,11 @@ fn meant<'s>(
         let found: Vec<_> = all.iter().filter(|(address, entry)| way(address, entry)).copied().collect();
         (!found.is_empty()).then_some(found)
     });
+    let is_scheduled = || {
+        let clocks = state.resources.keys().filter(|address| address.kind() == "schedule");
+        kind == "ecs_service"
+            && clocks.into_iter().any(|address| address.construct() == Some(named) || name_of_block(address))
+    };
     let names = |of: &[(&Address, &Entry)]| of.iter().map(|(address, _)| address.to_string()).collect();
     match found.as_deref() {
         Some([one]) => Ok(*one),
@@ -135,6 +149,7 @@ fn meant<'s>(
             what,
             several: names(several.unwrap_or_default()),
             known: names(&all),
+            is_scheduled: several.is_none() && is_scheduled(),
         }),
     }
 }

@@ -10,6 +10,7 @@ use super::diagnostic::{Finding, Report};
 use super::language::Language;
 use super::source::{Place, Sources};
 use crate::graph::{Address, GraphError, Resource, template};
+use crate::kinds::listener_rule::ListenerRule;
 
 /// Resources with the blocks they come from, in the same order.
 pub struct Cross<'c> {
@@ -22,6 +23,8 @@ impl Cross<'_> {
     pub fn check(&self, language: &Language<'_>, report: &mut Report) {
         self.check_subnets(report);
         self.check_names(language, report);
+        self.check_rules(report);
+        self.check_balancers(report);
     }
 
     fn pairs(&self) -> impl Iterator<Item = (&Block, &Resource)> {
@@ -109,6 +112,78 @@ impl Cross<'_> {
                 }
             };
             report.error(Finding::at(place(block), what).also(place(first), "the first").help(help));
+        }
+    }
+
+    /// An application load balancer stands in two zones or more ("CreateLoadBalancer": `Subnets`).
+    fn check_balancers(&self, report: &mut Report) {
+        let zones: HashMap<&str, &str> = self
+            .pairs()
+            .filter(|(_, resource)| resource.address.kind() == "subnet")
+            .filter_map(|(_, subnet)| Some((subnet.address.as_str(), subnet.attributes.get("zone")?.as_str()?)))
+            .collect();
+        for (block, balancer) in self.pairs().filter(|(_, resource)| resource.existing.is_none()) {
+            let is_application = balancer.attributes.get("type").is_none_or(|of| *of == "application");
+            if balancer.address.kind() != "load_balancer" || !is_application {
+                continue;
+            }
+            let subnets = balancer.attributes.get("subnets").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+            let zone = |subnet: &Value| zones.get(template::first_reference(subnet)?.target.as_str()).copied();
+            let Some(found) = subnets.iter().map(zone).collect::<Option<Vec<_>>>() else { continue };
+            if let Some(first) = found.first()
+                && found.iter().all(|zone| zone == first)
+            {
+                let message = format!("`{}` has subnets in {first} alone, and AWS wants two zones", balancer.address);
+                let help = "give the tier a second zone, or name a subnet in another one";
+                report.error(Finding::at(Self::place_of(block, "subnets"), message).help(help));
+            }
+        }
+    }
+
+    /// Each rule of a listener gets requests: none asks for what all goes to one before it.
+    fn check_rules(&self, report: &mut Report) {
+        let mut by_listener: BTreeMap<String, Vec<(ListenerRule, &Block)>> = BTreeMap::new();
+        for (block, resource) in self.pairs().filter(|(_, resource)| resource.existing.is_none()) {
+            if resource.address.kind() != "listener_rule" {
+                continue;
+            }
+            let attributes = Value::Object(resource.attributes.clone());
+            let Ok(rule) = serde_json::from_value::<ListenerRule>(attributes) else { continue };
+            by_listener.entry(rule.listener.clone()).or_default().push((rule, block));
+        }
+        // What a construct passes on as a list has the place of its first item.
+        let place = |rule: &ListenerRule, block: &Block| {
+            let condition = rule.first_condition().unwrap_or_default();
+            match Self::place_of(block, condition) {
+                place if place == block.header => {
+                    let first = [condition.to_owned(), "0".to_owned()];
+                    block.node.find(&first, &Value::Null, block.header)
+                }
+                place => place,
+            }
+        };
+        for mut rules in by_listener.into_values() {
+            rules.sort_by_key(|(rule, _)| rule.priority);
+            for (at, (rule, block)) in rules.iter().enumerate() {
+                // What has no condition is told of it by itself, and so is what has another's priority.
+                let comes_before =
+                    |(first, _): &&(ListenerRule, &Block)| first.priority < rule.priority && first.takes_all_of(rule);
+                let Some((first, other)) = rules[..at].iter().find(comes_before) else { continue };
+                let order = format!("{} before {}", first.priority, rule.priority);
+                let (own, before) = (&block.address, &other.address);
+                if rule.takes_all_of(first) {
+                    let message = format!("`{own}` never gets a request: `{before}` asks for the same ({order})");
+                    report.error(
+                        Finding::at(place(rule, block), message)
+                            .also(place(first, other), format!("{before}"))
+                            .help("let one of them ask for something else, or take it out"),
+                    );
+                } else {
+                    // A page for maintenance is a good reason to do that for a while.
+                    let message = format!("`{own}` never gets a request: `{before}` takes them all ({order})");
+                    report.warning(Finding::at(place(rule, block), message).also(place(first, other), "the first"));
+                }
+            }
         }
     }
 }

@@ -25,6 +25,16 @@ pub struct Diagnostic {
     labels: Vec<LabeledSpan>,
 }
 
+impl Diagnostic {
+    /// What there is to say and where, on one line.
+    pub fn line(&self) -> String {
+        match &self.file {
+            Some(file) => format!("{} ({file}:{})", self.message, self.line),
+            None => self.message.clone(),
+        }
+    }
+}
+
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)

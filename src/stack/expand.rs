@@ -11,7 +11,7 @@ use super::node::{Item, Node, Part};
 use super::scopes::Scopes;
 use super::shape::{Shape, is_whole_reference};
 use super::source::Place;
-use crate::constructs::{Expansion, Input};
+use crate::constructs::{Construct, Expansion, Input};
 use crate::graph::{Address, Attributes, Names, Problem, Scope, template};
 
 /// A construct and what it expanded to.
@@ -25,17 +25,20 @@ pub struct Expanded {
     pub unknown: Vec<Finding>,
     /// What may follow from mistakes elsewhere: told where there are none.
     pub follows: Vec<Finding>,
+    /// Other stacks whose outputs it needs for more than is known of them: for who only checks, no mistake.
+    pub waits_for: BTreeSet<String>,
     /// How many errors it was found to have itself.
     pub errors: usize,
 }
 
 /// Splits constructs from resources and expands them. The resources of constructs come with places of what they were
-/// made from.
+/// made from. Who only checks does without the values of other stacks' outputs.
 pub fn expand(
     blocks: Vec<Block>,
     language: &Language<'_>,
     scope: Option<&Scope>,
     (tags, names): (&BTreeMap<String, String>, &Names),
+    only_checks: bool,
     report: &mut Report,
 ) -> (Vec<Block>, BTreeMap<String, Expanded>) {
     let declared: BTreeSet<Address> = blocks.iter().map(|block| block.address.clone()).collect();
@@ -57,17 +60,29 @@ pub fn expand(
         if let Some(kind) = language.block(block.address.kind()) {
             unknown.look(&block.node, Shape::new(&kind.schema), block.address.as_str());
         }
-        if let (false, Some(scope), false) = (block.broken, scope, unknown.any) {
-            let attributes = attributes_of(&block);
+        // Of a block that is wrong already, no more is told than what is wrong for itself.
+        let told = block.broken.then(|| judged_alone(&block, construct, language));
+        if let (true, Some(scope), false) = (told.is_none_or(|told| !told.is_empty()), scope, unknown.any) {
+            let mut attributes = attributes_of(&block);
+            attributes.retain(|name, _| !block.bad.contains(name));
             let (address, declared) = (&block.address, &declared);
             let input = Input { address, attributes: &attributes, scope, declared, blocks: &siblings, tags, names };
             match construct.expand(&input) {
+                Ok(_) if told.is_some() => {}
                 Ok(expanded) => {
                     resources.extend(made(&block, &expanded));
                     expansion = Some(expanded);
                 }
                 Err(problems) => {
-                    for problem in problems {
+                    let judged = |problem: &Problem| {
+                        told.is_none_or(|told| problem.path.first().is_some_and(|name| told.contains(&name.as_str())))
+                    };
+                    for problem in problems.into_iter().filter(judged) {
+                        let stacks = if only_checks { blamed(&problem, &attributes) } else { BTreeSet::new() };
+                        if !stacks.is_empty() {
+                            unknown.stacks.extend(stacks);
+                            continue;
+                        }
                         let finding = finding(&block, &problem, &attributes);
                         match problem.maybe_follows {
                             true => follows.push(finding),
@@ -78,12 +93,24 @@ pub fn expand(
             }
         }
         let errors = report.errors() - before;
+        let Unknown { findings: unknown, mut stacks, .. } = unknown;
+        stacks.retain(|_| only_checks && expansion.is_none());
         constructs.insert(
             block.address.as_str().to_owned(),
-            Expanded { block, expansion, unknown: unknown.findings, follows, errors },
+            Expanded { block, expansion, unknown, follows, waits_for: stacks, errors },
         );
     }
     (resources, constructs)
+}
+
+/// The attributes of a block that can be judged although others of it are wrong. None where these are among the wrong ones, or
+/// may be meant by a key that there is not.
+fn judged_alone(block: &Block, construct: &dyn Construct, language: &Language<'_>) -> &'static [&'static str] {
+    let names = construct.judged_alone();
+    let Some(kind) = language.block(block.address.kind()) else { return &[] };
+    let shape = Shape::new(&kind.schema);
+    let is_apart = |name: &String| shape.property(name).is_some() && !names.contains(&name.as_str());
+    if block.misspelled || !block.bad.iter().all(is_apart) { &[] } else { names }
 }
 
 /// References where a construct has to know the value: numbers, switches, lists and tables decide what it expands to.
@@ -91,6 +118,8 @@ pub fn expand(
 struct Unknown {
     any: bool,
     findings: Vec<Finding>,
+    /// The other stacks that know it.
+    stacks: BTreeSet<String>,
 }
 
 impl Unknown {
@@ -105,6 +134,7 @@ impl Unknown {
                 self.any = true;
                 // What is wrong with a variable or another stack was told where that was looked up.
                 if template::references(text).iter().any(Scopes::owns) {
+                    self.stacks.extend(Scopes::stacks_in(text));
                     return;
                 }
                 let wanted = if is_files { "a list of files".to_owned() } else { shape.wanted() };
@@ -131,6 +161,23 @@ impl Unknown {
             _ => {}
         }
     }
+}
+
+/// The other stacks whose outputs, not known yet, a problem is with: its value, or what it says, names some.
+fn blamed(problem: &Problem, attributes: &Attributes) -> BTreeSet<String> {
+    let mut stacks: BTreeSet<String> = Scopes::stacks_in(&problem.message).collect();
+    let Some((first, rest)) = problem.path.split_first() else { return stacks };
+    let mut value = attributes.get(first);
+    for step in rest {
+        value = value.and_then(|value| match value {
+            Value::Array(items) => items.get(step.parse::<usize>().ok()?),
+            other => other.get(step),
+        });
+    }
+    if let Some(value) = value {
+        template::each_reference(value, &mut |reference| stacks.extend(Scopes::stack_of(&reference)));
+    }
+    stacks
 }
 
 /// A problem that a check found, at its place.

@@ -1,5 +1,6 @@
 //! The head of a stack file: which stack it holds, whatever is wrong with the rest.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::diagnostic::{Diagnostics, Report};
@@ -48,6 +49,8 @@ pub struct MadeOut {
     pub state: StateAt,
     /// What it refuses.
     pub guards: Guards,
+    /// The names of its outputs, in whichever environment.
+    pub outputs: BTreeSet<String>,
 }
 
 /// Reads which stack a file holds, and no more: enough to find its state, whatever is wrong with the rest.
@@ -59,7 +62,7 @@ pub fn head(path: &Path, options: &Options<'_>) -> Result<Head, Diagnostics> {
     let mut reading = Reading { sources: Sources::default(), report: Report::default() };
     reading.sources.add(&name, &text);
     let head = node::parse(&text, 0, &mut reading.report).and_then(|root| {
-        let MadeOut { name, region, state, guards } = reading.head(root, &text, options, options.env.as_deref());
+        let MadeOut { name, region, state, guards, .. } = reading.head(root, &text, options, options.env.as_deref());
         Some(Head { name: name?, region: region?, env: options.env.clone(), state, guards })
     });
     let failed = reading.report.errors() > 0;
@@ -104,6 +107,9 @@ impl Reading {
         }
         let mut scopes = Scopes::new(options, root.take("vars"), &mut self.report);
         let guards = root.take("guards");
+        let of_environments = environments.iter().filter_map(|entry| entry.node.table());
+        let all = std::iter::once(&root).chain(of_environments).filter_map(|table| table.get("outputs"));
+        let outputs = all.flat_map(Node::entries).map(|entry| entry.key.clone()).collect();
         root.entries.retain(|entry| matches!(entry.key.as_str(), "name" | "region" | "state"));
         let mut tree = Node { item: Item::Table(root), place: Place::new(0, 0..text.len()) };
         self.fill_own(&mut tree, options, &mut scopes);
@@ -115,6 +121,6 @@ impl Reading {
             scopes.fill(&mut entry.node, &self.sources, &mut Report::default());
             top::guards(&entry.node, None, &mut Report::default())
         });
-        MadeOut { name: top.name, region: top.region, state: top.state, guards: guards.unwrap_or_default() }
+        MadeOut { name: top.name, region: top.region, state: top.state, guards: guards.unwrap_or_default(), outputs }
     }
 }

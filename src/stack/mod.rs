@@ -30,7 +30,7 @@ mod source;
 mod substitute;
 mod top;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -44,11 +44,12 @@ pub use language::{BlockKind, Language, What};
 pub use top::{Guards, StateAt};
 
 use crate::aws::facts;
-use crate::graph::{Address, Attributes, Graph, GraphError, Names, Resource, Scope, follow_users, template};
+use crate::graph::{Address, Attributes, Graph, GraphError, Names, Reference, Resource, Scope, follow_users, template};
 use crate::kinds::Registry;
 use crate::secret::Secrets;
 use blocks::Block;
-use diagnostic::{Finding, Report};
+use diagnostic::{Finding, Report, list};
+use expand::Expanded;
 use node::{Item, Node, Table};
 use scopes::Scopes;
 use shape::Shape;
@@ -66,6 +67,10 @@ pub struct Options<'a> {
     /// The outputs of another stack of this region, for `${stack.NAME.output}`: of its name and the region. Asked once a
     /// stack, and only if one is named.
     pub stack_outputs: &'a dyn Fn(&str, &str) -> Result<Attributes, String>,
+    /// For who only checks: the names of the outputs that another stack's file declares, of its name and the region, where
+    /// there is such a file. What they are worth is then not known yet, and no mistake; such a stack is good for nothing but
+    /// being checked.
+    pub declared_outputs: Option<&'a dyn Fn(&str, &str) -> Option<BTreeSet<String>>>,
     /// What keeps the names of an address that it no longer has, by the state.
     pub names: Names,
 }
@@ -78,6 +83,7 @@ impl Default for Options<'_> {
             vars: BTreeMap::new(),
             environment: BTreeMap::new(),
             stack_outputs: &|_, _| Err("no other stack is known here".to_owned()),
+            declared_outputs: None,
             names: Names::default(),
         }
     }
@@ -134,6 +140,21 @@ impl Stack {
     pub fn scope(&self) -> Scope {
         scope(&self.name, &self.region, self.env.as_deref())
     }
+}
+
+/// What there is to say of constructs that nobody could check, since they need more of other stacks than is known.
+fn not_checked(constructs: &BTreeMap<String, Expanded>) -> Option<Finding> {
+    let waiting = || constructs.iter().filter(|(_, expanded)| !expanded.waits_for.is_empty());
+    let stacks: BTreeSet<String> =
+        waiting().flat_map(|(_, expanded)| &expanded.waits_for).map(|name| format!("`{name}`")).collect();
+    let (_, first) = waiting().next()?;
+    let needs = if waiting().nth(1).is_none() { "needs" } else { "need" };
+    let stack = if stacks.len() == 1 { "the stack" } else { "the stacks" };
+    let puts = if stacks.len() == 1 { "puts" } else { "put" };
+    let (blocks, stacks) =
+        (list(waiting().map(|(address, _)| address.as_str())), list(stacks.iter().map(String::as_str)));
+    let what = format!("not checked: {blocks} {needs} what {stack} {stacks} {puts} out");
+    Some(Finding::at(first.block.header, what))
 }
 
 fn scope(name: &str, region: &str, env: Option<&str>) -> Scope {
@@ -240,6 +261,7 @@ impl Reading {
         let report = &mut self.report;
         let mut root = node::parse(text, 0, report)?;
         let environments = overlay::take_environments(&mut root, report);
+        overlay::check_variables(&root, &environments, report);
         for environment in environments.iter().filter(|entry| options.env.as_ref() != Some(&entry.key)) {
             blocks::check_environment(environment, language, report);
         }
@@ -277,7 +299,7 @@ impl Reading {
         let own = |tree: &mut Node, key: &str, reading: &mut Self, scopes: &mut Scopes<'_>| {
             let Item::Table(table) = &mut tree.item else { return None };
             let node = &mut table.entry_mut(key)?.node;
-            scopes.fill(node, &reading.sources, &mut reading.report);
+            scopes.fill_now(node, &reading.sources, &mut reading.report);
             node.text().filter(|text| template::references(text).is_empty()).map(str::to_owned)
         };
         let name = own(tree, "name", self, scopes);
@@ -311,10 +333,11 @@ impl Reading {
         secrecy::check(&top, scopes.secrets(), language, &mut self.report);
         let name = top.name.clone().unwrap_or_else(|| "stack".to_owned());
         let env = options.env.as_deref();
+        let only_checks = options.declared_outputs.is_some();
         let known = top.region.as_ref().map(|region| scope(&name, region, env));
         let all = std::mem::take(&mut top.blocks);
         let (mut blocks, constructs) =
-            expand::expand(all, language, known.as_ref(), (&top.tags, &options.names), &mut self.report);
+            expand::expand(all, language, known.as_ref(), (&top.tags, &options.names), only_checks, &mut self.report);
         blocks.retain(|block| {
             let known = language.spec(block.address.kind()).is_some();
             if !known {
@@ -391,13 +414,30 @@ impl Reading {
         }
         cross::Cross { blocks: &blocks, resources: &resources }.check(language, report);
         let told = report.errors();
-        for (address, expanded) in &constructs {
+        let unchecked = not_checked(&constructs);
+        // What follows from blocks that could not be expanded is no mistake.
+        for (address, expanded) in constructs.iter().filter(|_| unchecked.is_none()) {
             if own_errors.get(address.as_str()).is_some_and(|own| *own == told) {
                 let more: Vec<&Finding> = expanded.follows.iter().filter(|one| !report.is_told_within(one)).collect();
                 more.into_iter().for_each(|finding| report.error(finding.clone()));
             }
         }
         let digest = self.digest(options, &scopes);
+        if only_checks {
+            let is_unchecked = |address: &str| {
+                let is_there = names.resources.contains(address);
+                unchecked.is_some() && !is_there && (constructs.contains_key(address) || names.is_missed(address))
+            };
+            // What is left of other stacks was found to be declared there.
+            let mut stands_in = |reference: &Reference| {
+                (Scopes::owns(reference) || is_unchecked(&reference.target)).then(|| Value::from("not known yet"))
+            };
+            for resource in &mut resources {
+                resource.attributes = template::resolve_all(&resource.attributes, &mut stands_in);
+                resource.depends_on.retain(|address| !is_unchecked(address.as_str()));
+            }
+            unchecked.into_iter().for_each(|finding| self.report.warning(finding));
+        }
         let graph = self.graph(&blocks, resources, outputs, language)?;
         Some(Stack {
             name,

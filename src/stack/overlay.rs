@@ -57,6 +57,22 @@ pub fn apply(root: &mut Table, environments: &[Entry], wanted: &str, report: &mu
     true
 }
 
+/// Reports values that environments give to variables which the stack does not declare: nothing would ever read them.
+pub fn check_variables(root: &Table, environments: &[Entry], report: &mut Report) {
+    let declared: Vec<&str> =
+        root.get("vars").and_then(Node::table).map(|table| table.keys().collect()).unwrap_or_default();
+    for environment in environments {
+        let given = environment.node.table().and_then(|table| table.get("vars")).map(Node::entries).unwrap_or_default();
+        for entry in given.iter().filter(|entry| !declared.contains(&entry.key.as_str())) {
+            let (key, env) = (&entry.key, &environment.key);
+            let message = format!("`env.{env}.vars` sets a variable `{key}` that the stack does not declare");
+            let help = did_you_mean(key, declared.iter().copied(), "declared are")
+                .unwrap_or_else(|| format!("declare it: [vars] with {key} = \"…\" in it"));
+            report.error(Finding::at(entry.key_place, message).help(help));
+        }
+    }
+}
+
 /// `[env.x.vars] y = 3` over `y = { type = … }` gives the declaration another default.
 fn merge_variables(root: &mut Table, overlay: &mut Table) {
     let Some(Item::Table(declared)) = root.entry_mut("vars").map(|entry| &mut entry.node.item) else { return };

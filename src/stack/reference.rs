@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use super::language::{BlockKind, Language, What};
+use super::language::{BlockKind, Language, What, top_schema};
 use crate::graph::{Identity, KindSpec};
 
 /// Every kind and construct with its fields, their types, defaults and meanings, and what references to it may name.
 pub fn of(language: &Language<'_>) -> String {
     let mut text = HEAD.to_owned();
+    top(&mut text);
     for constructs in [true, false] {
         let _ = writeln!(text, "\n## {}", if constructs { "Constructs" } else { "Kinds" });
         for (name, block) in language.blocks() {
@@ -20,6 +21,28 @@ pub fn of(language: &Language<'_>) -> String {
     }
     found_again(language, &mut text);
     text
+}
+
+/// What stands in a stack file beside its blocks.
+fn top(text: &mut String) {
+    let schema = top_schema();
+    text.push_str("\n## A stack\n\n| field | type | default | |\n|---|---|---|---|\n");
+    let mut rows = |prefix: &str, of: &Value| {
+        let required = of.get("required").and_then(Value::as_array);
+        for (name, field) in of.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            let default = match field.get("default") {
+                Some(default) => format!("`{default}`"),
+                None if required.is_some_and(|all| all.iter().any(|one| one == name)) => String::new(),
+                None => "*optional*".to_owned(),
+            };
+            let (of, meaning) = (type_of(field, &schema), cell(&paragraph(field)));
+            let _ = writeln!(text, "| `{prefix}{name}` | {of} | {default} | {meaning} |");
+        }
+    };
+    rows("", &schema);
+    for (name, field) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        rows(&format!("{name}."), field.get("items").unwrap_or(field));
+    }
 }
 
 /// How the resources of each kind are found when what was known of them is lost.

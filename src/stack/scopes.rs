@@ -41,6 +41,8 @@ pub struct Scopes<'a> {
     secrets: Secrets,
     stacks: BTreeMap<String, Result<Attributes, String>>,
     told: BTreeSet<String>,
+    /// Whether values are needed at once, and not their names alone.
+    needs_values: bool,
     depth: usize,
     too_deep: bool,
 }
@@ -71,6 +73,7 @@ impl<'a> Scopes<'a> {
             secrets: Secrets::default(),
             stacks: BTreeMap::new(),
             told: BTreeSet::new(),
+            needs_values: false,
             depth: 0,
             too_deep: false,
         };
@@ -195,9 +198,27 @@ impl<'a> Scopes<'a> {
         matches!(scope, "vars" | "self" | "stack")
     }
 
+    /// The other stack that a reference is to.
+    pub fn stack_of(reference: &Reference) -> Option<String> {
+        let name = reference.target.strip_prefix("stack.")?;
+        Some(name.split('.').next().unwrap_or(name).to_owned())
+    }
+
+    /// The other stacks that a template names.
+    pub fn stacks_in(text: &str) -> impl Iterator<Item = String> {
+        template::references(text).into_iter().filter_map(|reference| Self::stack_of(&reference))
+    }
+
     /// Puts everything known into a node.
     pub fn fill(&mut self, node: &mut Node, sources: &Sources, report: &mut Report) {
         substitute(node, sources, report, &mut |reference, at, report| self.look(reference, at, sources, report));
+    }
+
+    /// The same for what must be known before anything else is.
+    pub fn fill_now(&mut self, node: &mut Node, sources: &Sources, report: &mut Report) {
+        self.needs_values = true;
+        self.fill(node, sources, report);
+        self.needs_values = false;
     }
 
     fn look(&mut self, reference: &Reference, at: Place, sources: &Sources, report: &mut Report) -> Option<Value> {
@@ -245,6 +266,8 @@ impl<'a> Scopes<'a> {
         for key in path {
             match value.get(key) {
                 Some(inner) => value = inner.clone(),
+                // What is in another stack's output is as unknown as that.
+                None if self.options.declared_outputs.is_some() && is_of_a_stack(&value) => return Some(value),
                 None => {
                     let keys: Vec<String> =
                         value.as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default();
@@ -366,31 +389,47 @@ impl<'a> Scopes<'a> {
         };
         let ask = self.options.stack_outputs;
         let region = self.own.get("region").cloned().flatten().unwrap_or_default();
-        match self.stacks.entry(name.to_owned()).or_insert_with(|| ask(name, &region)) {
-            Ok(outputs) => match outputs.get(output) {
-                Some(value) => Some(template::escape_value(value)),
-                None => {
-                    report.error(
-                        Finding::at(at, format!("the stack `{name}` has no output `{output}`")).maybe_help(
-                            did_you_mean(output, outputs.keys().map(String::as_str), "its outputs are")
-                                .or_else(|| Some(format!("declare it in [outputs] of `{name}` and apply that stack"))),
-                        ),
-                    );
-                    None
-                }
-            },
-            Err(why) => {
-                // One stack that cannot be read is one mistake, however often it is named.
-                if self.told.insert(name.to_owned()) {
-                    report.error(
-                        Finding::at(at, format!("the outputs of the stack `{name}` cannot be read: {why}"))
-                            .help(format!("apply `{name}` first, for the same cloud, account and region")),
-                    );
-                }
-                None
-            }
+        let answer = self.stacks.entry(name.to_owned()).or_insert_with(|| ask(name, &region));
+        if let Some(value) = answer.as_ref().ok().and_then(|outputs| outputs.get(output)) {
+            return Some(template::escape_value(value));
         }
+        let only_checks = self.options.declared_outputs.filter(|_| !self.needs_values);
+        let declared = only_checks.and_then(|declared| declared(name, &region));
+        if declared.as_ref().is_some_and(|declared| declared.contains(output)) {
+            return None;
+        }
+        let lacks = |outputs: Vec<&str>| {
+            Finding::at(at, format!("the stack `{name}` has no output `{output}`")).maybe_help(
+                did_you_mean(output, outputs, "its outputs are")
+                    .or_else(|| Some(format!("declare it in [outputs] of `{name}` and apply that stack"))),
+            )
+        };
+        match (answer, declared) {
+            // That its value is missed was told.
+            (Err(_), Some(_)) if self.told.contains(name) => {}
+            (_, Some(declared)) => report.error(lacks(declared.iter().map(String::as_str).collect())),
+            (Ok(outputs), None) => report.error(lacks(outputs.keys().map(String::as_str).collect())),
+            // One stack that cannot be read is one mistake, however often it is named.
+            (Err(_), None) if !self.told.insert(name.to_owned()) => {}
+            (Err(why), None) if only_checks.is_some() => {
+                let what = format!(
+                    "what the stack `{name}` puts out is not known here: {why}, and no stack file of this region declares it"
+                );
+                report.warning(Finding::at(at, what));
+            }
+            (Err(why), None) => report.error(
+                Finding::at(at, format!("the outputs of the stack `{name}` cannot be read: {why}"))
+                    .help(format!("apply `{name}` first, for the same cloud, account and region")),
+            ),
+        }
+        None
     }
+}
+
+/// Whether a value is nothing but another stack's output, which is not known.
+fn is_of_a_stack(value: &Value) -> bool {
+    let parts = template::parts(value.as_str().unwrap_or_default());
+    matches!(parts.as_slice(), [template::Part::Reference(inner, _)] if inner.trim().starts_with("stack."))
 }
 
 fn with_article(kind: &str) -> String {

@@ -116,23 +116,29 @@ impl Traces {
         }
     }
 
-    /// Of what was undone at an address, how it was.
-    fn undone(&self, address: &Address, old: &Entry) -> Attributes {
+    /// Of what was undone at an address, how it was: what the state knew and has again. What it never said is nobody's drift,
+    /// and what it says otherwise now was meant to change.
+    fn undone(&self, address: &Address, old: &Entry, new: &Entry) -> Attributes {
         let seen = self.updated.get(address).into_iter().flatten();
-        seen.filter_map(|(name, seen)| Some((name.clone(), drifted(old.attributes.get(name), seen)?))).collect()
+        let undone = |(name, seen): (&String, &Value)| {
+            let known = old.attributes.get(name)?;
+            let again = new.attributes.get(name) == Some(known);
+            Some((name.clone(), drifted(known, seen).filter(|_| again)?))
+        };
+        seen.filter_map(undone).collect()
     }
 }
 
 /// How an attribute was in the cloud, where the state knew it otherwise. Keys that the state does not know are others'.
-fn drifted(known: Option<&Value>, seen: &Value) -> Option<Value> {
+fn drifted(known: &Value, seen: &Value) -> Option<Value> {
     match (known, seen) {
-        (Some(Value::Object(known)), Value::Object(seen)) => {
+        (Value::Object(known), Value::Object(seen)) => {
             let of = |key: &String| seen.get(key).cloned().unwrap_or_default();
             let differ = known.iter().filter(|(key, value)| of(key) != **value);
             let differ: Map<String, Value> = differ.map(|(key, _)| (key.clone(), of(key))).collect();
             (!differ.is_empty()).then_some(Value::Object(differ))
         }
-        (known, seen) => (known.unwrap_or(&Value::Null) != seen).then(|| seen.clone()),
+        (known, seen) => (known != seen).then(|| seen.clone()),
     }
 }
 
@@ -158,7 +164,7 @@ pub(super) fn changes_of(before: &State, after: &State, traces: &Traces) -> Vec<
                 out.push(change(What::Replaced, None));
             }
             Some(old) => {
-                let undone = traces.undone(address, old);
+                let undone = traces.undone(address, old, entry);
                 if differs(old, entry) || !undone.is_empty() {
                     out.push(Change { undone, ..change(What::Changed, None) });
                 }

@@ -247,6 +247,157 @@ fn a_kind_without_a_name() {
     keep("a_kind_without_a_name", 2, &validated("[log_group.web]\n\n[env.staging]\nremove = [\"log_group.web\"]\n"));
 }
 
+/// A network with a capacity of one small instance type, and a service on it.
+fn small(instance_type: &str, service: &str) -> String {
+    format!(
+        "[network.main]\ncidr = \"10.0.0.0/16\"\nsubnets = {{ private = [\"a\"], public = [\"a\"] }}\nnat = \"single\"\n\n\
+         [cluster.main]\n\n[capacity.main]\ncluster = \"main\"\ninstance_type = \"{instance_type}\"\n\
+         size = {{ min = 1, max = 2 }}\n\n[service.web]\ncluster = \"main\"\nimage = \"nginx:1\"\n{service}"
+    )
+}
+
+#[test]
+fn a_mistake_in_a_network_hides_no_other() {
+    let wrong = "[network.main]\ncidr = \"10.0.0.0/16\"\nnat = \"typo\"\nnat_zone = \"a\"\nzone = \"nodot\"\n\n\
+                 [network.main.subnets]\nprivate = { a = \"10.1.0.0/24\", b = \"10.0.0.1/24\" }\npublic = [\"q\"]\n";
+    keep("a_mistake_in_a_network_hides_no_other", 1, &validated(wrong));
+    // Which range the subnets are meant to lie in is not known.
+    let key = "[network.main]\ncidr = \"10.0.0.0/16\"\nsecondary_cidr = [\"10.1.0.0/16\"]\n\
+               subnets = { private = { a = \"10.1.0.0/24\" } }\n";
+    keep("a_mistake_in_a_network_hides_no_other", 2, &validated(key));
+    let exists = "[network.main]\nexisting = 5\nsubnets = { private = { a = \"subnet-0a1b2c3d\" } }\n";
+    keep("a_mistake_in_a_network_hides_no_other", 3, &validated(exists));
+}
+
+#[test]
+fn a_task_that_fits_on_no_instance() {
+    keep("a_task_that_fits_on_no_instance", 1, &validated(&small("t3.small", "memory = 2\n")));
+    keep("a_task_that_fits_on_no_instance", 2, &validated(&small("t3.small", "memory = 2048\ncapacity = \"main\"\n")));
+    keep("a_task_that_fits_on_no_instance", 3, &validated(&small("t3.nano", "")));
+    let fits = ["t3.small", "m99z.large"].map(|one| validated(&small(one, "memory = 1900\n"))).concat();
+    keep("a_task_that_fits_on_no_instance", 4, &fits);
+    // Larger instances may be among those that are not blocks of the stack's own.
+    let listed = "memory = 2048\n\n[capacity_provider.big]\nexisting = \"big\"\n\n[cluster_capacity.main]\n\
+                  cluster = \"main\"\nproviders = [\"main\", \"big\"]\ndefault = [{ provider = \"big\", weight = 1 }]\n";
+    keep("a_task_that_fits_on_no_instance", 6, &validated(&small("t3.small", listed)));
+    let exists = small("t3.small", "memory = 2048\n").replace("[cluster.main]", "[cluster.main]\nexisting = \"main\"");
+    keep("a_task_that_fits_on_no_instance", 7, &validated(&exists));
+    let by_hand = "[task_definition.web]\nmemory = 2\ncontainers = { web = { image = \"nginx:1\" } }\n";
+    keep("a_task_that_fits_on_no_instance", 5, &validated(by_hand));
+}
+
+#[test]
+fn a_rule_that_gets_no_request() {
+    let service = |name: &str, expose: &str| {
+        format!("[service.{name}]\ncluster = \"main\"\nimage = \"nginx:1\"\nport = 80\nexpose = {{ {expose} }}\n\n")
+    };
+    let stack = format!(
+        "[network.main]\ncidr = \"10.0.0.0/16\"\nsubnets = {{ private = [\"a\", \"b\"], public = [\"a\", \"b\"] }}\n\
+         nat = \"single\"\n\n[cluster.main]\n\n[security_group.balancer]\nvpc = \"main\"\n\n[load_balancer.main]\n\
+         subnets = [\"${{network.main.public_subnet_ids}}\"]\nsecurity_groups = [\"balancer\"]\n\n[listener.web]\n\
+         load_balancer = \"main\"\nprotocol = \"http\"\nport = 80\naction = {{ respond = {{ status = 404 }} }}\n\n"
+    );
+    let pair = |first: &str, second: &str| format!("{stack}{}{}", service("a", first), service("b", second));
+    let same = "host = [\"www.example.com\"], path = [\"/api/*\"]";
+    keep("a_rule_that_gets_no_request", 1, &validated(&pair(same, same)));
+    let wide = "path = [\"/*\"], priority = 1";
+    keep("a_rule_that_gets_no_request", 2, &validated(&pair(same, wide)));
+    keep("a_rule_that_gets_no_request", 3, &validated(&pair(same, "path = [\"/api/*\"]")));
+}
+
+#[test]
+fn what_aws_would_refuse_only_half_way_is_told_before() {
+    let balanced = |zones: &str, more: &str| {
+        format!(
+            "[network.main]\ncidr = \"10.0.0.0/16\"\nsubnets = {{ public = [{zones}] }}\n\n[load_balancer.main]\n\
+             subnets = \"${{network.main.public_subnet_ids}}\"\nsecurity_groups = []\n\n[listener.web]\nload_balancer = \
+             \"main\"\nprotocol = \"http\"\nport = 80\naction = {{ respond = {{ status = 404 }} }}\n\n{more}"
+        )
+    };
+    keep("what_aws_refuses", 1, &validated(&balanced("\"a\"", "")));
+    let twice = "[listener.more]\nload_balancer = \"main\"\nprotocol = \"http\"\nport = 80\naction = { respond = { status = 404 } }\n";
+    keep("what_aws_refuses", 2, &validated(&balanced("\"a\", \"b\"", twice)));
+    let sidecar = "[network.main]\ncidr = \"10.0.0.0/16\"\nsubnets = { private = [\"a\", \"b\"] }\n\n\
+                   [cluster.main]\n\n[service.worker]\ncluster = \"main\"\nimage = \"nginx:1\"\n\n\
+                   [service.worker.sidecars.worker]\nimage = \"envoy:1\"\n";
+    keep("what_aws_refuses", 3, &validated(sidecar));
+}
+
+#[test]
+fn what_another_stack_puts_out_is_checked_before_it_is_applied() {
+    let project =
+        Project::new(Emulator::Moto, "[vpc.main]\ncidr = \"10.0.0.0/16\"\n\n[outputs]\nvpc = \"${vpc.main.id}\"\n");
+    let stack = |output: &str| {
+        format!(
+            "name = \"shop\"\nregion = \"eu-west-2\"\n\n[vars]\nvpc = \"${{stack.{name}.{output}}}\"\n\n[subnet.a]\n\
+             vpc = \"${{vars.vpc}}\"\ncidr = \"10.0.0.0/24\"\nzone = \"a\"\n\n[subnet.b]\nvpc = \"${{stack.{name}.{output}}}\"\n\
+             cidr = \"10.0.1.0/24\"\nzone = \"b\"\n\n[outputs]\nsame = \"${{stack.{name}.{output}}}\"\n",
+            name = project.name
+        )
+    };
+    let told = |verb: &str| {
+        let mut command = project.command();
+        let output = command.args([verb, "shop.toml", "--cloud", "aws"]).output().expect("the binary runs");
+        (text(&output.stdout) + &text(&output.stderr)).replace(&project.name, "demo")
+    };
+    let shop = project.path("shop.toml");
+    fs::write(&shop, stack("vpc")).expect("it is written");
+    keep("another_stack_is_checked", 1, &told("validate"));
+    keep("another_stack_is_checked", 2, &told("plan"));
+    fs::write(&shop, stack("vcp")).expect("it is written");
+    keep("another_stack_is_checked", 3, &told("validate"));
+    let here = "${stack.DEMO.region}".replace("DEMO", &project.name);
+    fs::write(&shop, stack("vpc").replace("eu-west-2", &here)).expect("it is written");
+    keep("another_stack_is_checked", 4, &told("validate"));
+    fs::write(&shop, stack("vpc").replace(&project.name, "nowhere")).expect("it is written");
+    keep("another_stack_is_checked", 5, &told("validate"));
+}
+
+/// What `validate` says of `shop.toml` beside the stack `base` with these outputs.
+fn validated_beside(outputs: &str, shop: &str, options: &[&str]) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let base = format!("name = \"base\"\nregion = \"eu-west-2\"\n\n{outputs}");
+    fs::write(folder.path().join("base.toml"), base).expect("it is written");
+    let shop = format!("name = \"shop\"\nregion = \"eu-west-2\"\n\n{shop}");
+    fs::write(folder.path().join("shop.toml"), shop).expect("it is written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
+    command.current_dir(folder.path()).env_clear().env("HOME", folder.path());
+    let output = command.args(["validate", "shop.toml"]).args(options).output().expect("the binary runs");
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+#[test]
+fn what_needs_another_stacks_values_is_not_checked_before_they_are_known() {
+    let outputs = "[outputs]\nmin = 1\ncidr = \"10.0.0.0/16\"\nzones = [\"a\"]\nsizes = { web = 128 }\n";
+    let check = |number: u32, from: &str, to: &str, more: &str| {
+        assert!(SERVICE.contains(from), "{from}");
+        let told = validated_beside(outputs, &(SERVICE.replacen(from, to, 1) + more), &[]);
+        keep("what_needs_another_stacks_values", number, &told);
+    };
+    check(1, "min = 1", "min = \"${stack.base.min}\"", "");
+    check(2, "min = 1", "min = \"${vars.least}\"", "[vars]\nleast = \"${stack.base.min}\"\n");
+    check(3, "memory = 128", "memory = \"${vars.sizes.web}\"", "[vars]\nsizes = \"${stack.base.sizes}\"\n");
+    check(4, "\"10.0.0.0/16\"", "\"${stack.base.cidr}\"", "");
+    check(5, "[\"a\"]", "\"${stack.base.zones}\"", "[outputs]\nsubnets = \"${network.main.private_subnet_ids}\"\n");
+    let (alone, _) = SERVICE.split_once("[service.web]").expect("it has a service");
+    let alone = alone.replace("min = 1", "min = \"${stack.base.min}\"");
+    keep("what_needs_another_stacks_values", 6, &validated_beside(outputs, &alone, &[]));
+    // What is wrong besides is told as ever.
+    check(7, "min = 1, max = 2", "min = \"${stack.base.min}\", max = \"many\"", "");
+    check(8, "\"10.0.0.0/16\"", "\"${stack.base.cidr}\"\nnat = \"none\"\ndns_support = false\nzone = \"nodot\"", "");
+    check(9, "min = 1", "min = \"${stack.base.mn}\"", "");
+}
+
+#[test]
+fn outputs_of_an_environment_are_declared() {
+    let outputs = "[vpc.main]\ncidr = \"10.0.0.0/16\"\n\n[env.prod.outputs]\nvpc = \"${vpc.main.id}\"\n";
+    let shop = "[subnet.a]\nvpc = \"vpc-0a1b2c3d\"\ncidr = \"10.0.0.0/24\"\nzone = \"a\"\n\n\
+                [env.prod.subnet.a]\nvpc = \"${stack.base.vpc}\"\n";
+    for (number, options) in [(1, &["--env", "prod"][..]), (2, &[])] {
+        keep("outputs_of_an_environment_are_declared", number, &validated_beside(outputs, shop, options));
+    }
+}
+
 #[test]
 fn a_plan_beside_an_apply_says_who_is_at_work() {
     let project = Project::new(Emulator::Moto, LOGS);

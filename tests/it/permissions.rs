@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 
 use cofferdam::aws::Aws;
 use cofferdam::kinds::AwsCloud;
-use cofferdam::kinds::permissions::{self, Enough};
+use cofferdam::kinds::permissions::{self, Coverage};
 use cofferdam::local::{Attached, Endpoints};
 use cofferdam::plan::Mode;
 use cofferdam::state::State;
@@ -121,7 +121,7 @@ async fn every_call_of_an_apply_is_covered_and_nothing_else() {
         let is_new = |call: &str| after.get(call) > before.get(call);
         let sent: BTreeSet<String> = after.keys().filter(|call| is_new(call)).map(|call| (*call).to_owned()).collect();
         let known = Some(&known).filter(|_| !is_first);
-        let allowed = allowed(&permissions::policy(&ran.plan, known, None, Enough::ForOneRun));
+        let allowed = allowed(&permissions::policy(&ran.plan, known, None, Coverage::OneRun));
         let missing: Vec<_> = sent.difference(&allowed).collect();
         assert!(missing.is_empty(), "to {name} sends {missing:?}, which the policy does not allow");
         let _ =

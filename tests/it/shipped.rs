@@ -139,6 +139,12 @@ async fn shipped(mostly: Mostly) {
             assert_eq!(project.running(stack, service), (1, *by_hand, *by_hand), "{service} of {stack} was scaled");
             project.plan_is_empty(stack, "scaling by hand");
         }
+        if stack == "worker-and-cron" {
+            let refused = project.run(&["deploy", stack, "report", "--image", "busybox:1.38", "--yes"]);
+            let told =
+                "`report` is started by the clock: its tasks are run at their times, and no service keeps them up";
+            assert!(text(&refused.stderr).contains(told), "{}", text(&refused.stderr));
+        }
         project.succeeds(&["destroy", stack, "--yes"]);
         assert_eq!(inventory(&aws).await, before, "{mostly:?}: nothing of {stack} is left");
     }

@@ -91,6 +91,15 @@ fn addresses(list: &[Address]) -> String {
     text
 }
 
+/// An id as it is short to say: of an ARN, whose other parts the address and the stack tell, the last one.
+pub fn short_id(id: &str) -> &str {
+    let resource = id.starts_with("arn:").then(|| id.splitn(6, ':').nth(5)).flatten().unwrap_or(id);
+    match resource.rsplit_once('/').or_else(|| resource.rsplit_once(':')) {
+        Some((_, last)) if id.starts_with("arn:") && !last.is_empty() => last,
+        _ => resource,
+    }
+}
+
 /// A duration as people say it: `0.4s`, `12s`, `2m 05s`.
 pub fn duration(elapsed: std::time::Duration) -> String {
     let seconds = elapsed.as_secs();
@@ -109,4 +118,32 @@ pub fn outputs<'a>(outputs: impl Iterator<Item = (&'a String, &'a serde_json::Va
         let _ = writeln!(text, "  {name:width$} = {}", inline(value));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_short_where_they_are_arns() {
+        let elb = "arn:aws:elasticloadbalancing:eu-west-2:123456789012";
+        let ids = [
+            (format!("{elb}:loadbalancer/app/web/50dc6c495c0c9188"), "50dc6c495c0c9188"),
+            (
+                format!("{elb}:listener-rule/app/web/50dc6c495c0c9188/0467ef3c8400ae65/9683b2d02a6cabee"),
+                "9683b2d02a6cabee",
+            ),
+            ("arn:aws:ecs:eu-west-2:123456789012:task-definition/web:3".to_owned(), "web:3"),
+            ("arn:aws:sns:eu-west-2:123456789012:alarms".to_owned(), "alarms"),
+            ("arn:aws:secretsmanager:eu-west-2:123456789012:secret:web-AbCdEf".to_owned(), "web-AbCdEf"),
+            ("arn:aws:iam::123456789012:policy/web".to_owned(), "web"),
+            ("vpc-0a1b2c3d".to_owned(), "vpc-0a1b2c3d"),
+            ("service/main/web".to_owned(), "service/main/web"),
+            ("/ecs/web".to_owned(), "/ecs/web"),
+            ("arn:".to_owned(), "arn:"),
+        ];
+        for (id, short) in &ids {
+            assert_eq!(short_id(id), *short, "{id}");
+        }
+    }
 }

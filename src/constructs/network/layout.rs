@@ -208,7 +208,8 @@ impl Layout {
                     .help(format!("give the ids of subnets that exist: {name} = {{ {zone} = \"subnet-0a1b2c3d\" }}"))),
                 (Some(id), false) if id.starts_with("subnet-") => {
                     Err(Problem::at(&path, format!("`{id}` exists, while the network is to be created"))
-                        .help("give the VPC of the subnet too: existing = \"vpc-0a1b2c3d\""))
+                        .help("give the VPC of the subnet too: existing = \"vpc-0a1b2c3d\"")
+                        .maybe_follows())
                 }
                 (Some(cidr), false) => Ok(Place::Range(cidr.clone())),
                 (None, false) => match range {

@@ -2,16 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use super::exposure::Exposure;
+use super::exposure::{Exposure, is_capacity};
 use super::{Discover, Logs, Mode, Service, own_port, rights};
 use crate::constructs::Input;
 use crate::constructs::below::{is_unknown, named, reference};
 use crate::constructs::place::{Place, Wanted, place};
-use crate::constructs::providers::{list_of, of_cluster};
+use crate::constructs::providers::{list_of, of_cluster, own_cluster};
 use crate::graph::{Address, Problem};
+use crate::kinds::instance_type;
 use crate::kinds::scaling_target::wrong_time;
 use crate::kinds::task_definition::check::check_health;
 use crate::kinds::task_definition::{image, limits};
+
+/// The least memory that Docker starts a container with, in MiB.
+const LEAST_MEMORY: u32 = 6;
 
 /// What tasks run on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +115,7 @@ impl Chosen {
         let place = if stands { place(&wanted, input, &mut problems) } else { Place::default() };
         check_ground(service, &ground, mode, &mut problems);
         let (cpu, memory) = size(service, &ground, &mut problems);
+        check_fits(service, &ground, (&cluster, memory), input, &mut problems);
         check_image(service, &mut problems);
         check_containers(service, input, &mut problems);
         check_port(service, mode, &mut problems);
@@ -199,6 +204,53 @@ fn size(service: &Service, ground: &Ground, problems: &mut Vec<Problem>) -> (Opt
     (Some(cpu), memory)
 }
 
+/// A task that no instance has the memory for is never started: ECS would wait for room for ever.
+fn check_fits(
+    service: &Service,
+    ground: &Ground,
+    (cluster, memory): (&str, u32),
+    input: &Input<'_>,
+    problems: &mut Vec<Problem>,
+) {
+    if ground.is_fargate() {
+        return;
+    }
+    let path = if service.memory.is_some() { "memory" } else { "" };
+    if memory < LEAST_MEMORY {
+        let message = format!("{memory} MiB is less than the {LEAST_MEMORY} that Docker starts a container with");
+        problems.push(Problem::at(path, message).help("`memory` is in MiB: 512 is usual"));
+        return;
+    }
+    // Which instances a cluster has that is not made here, or has its providers written out, is not for the blocks to tell.
+    let is_known = own_cluster(input, cluster).is_some() && of_cluster(input, cluster, "cluster_capacity").is_empty();
+    if *ground == Ground::Instances && !is_known {
+        return;
+    }
+    let capacities = of_cluster(input, cluster, "capacity");
+    let used = capacities.into_iter().filter(|(address, _)| match ground {
+        Ground::Provider(name) => is_capacity(name, address),
+        _ => true,
+    });
+    let types: Vec<&str> = used
+        .flat_map(|(_, block)| {
+            let given = ["instance_type", "instance_types"].into_iter().filter_map(|name| block.get(name));
+            given.flat_map(|one| one.as_array().map_or(std::slice::from_ref(one), Vec::as_slice))
+        })
+        .map(|one| one.as_str().unwrap_or_default())
+        .collect();
+    // Where the memory of one type is not known, tasks may fit on that.
+    let known: Option<Vec<(u32, &str)>> =
+        types.into_iter().map(|one| Some((instance_type::memory_mib(one)?, one))).collect();
+    if let Some((most, largest)) = known.unwrap_or_default().into_iter().max()
+        // The system and the agent need some of it.
+        && memory >= most
+    {
+        let message =
+            format!("a task of {memory} MiB fits on no instance: `{largest}` has {most} MiB, and ECS gets less of it");
+        problems.push(Problem::at(path, message).help("give the task less, or its capacity larger instances"));
+    }
+}
+
 fn check_image(service: &Service, problems: &mut Vec<Problem>) {
     if !is_unknown(&service.image)
         && let Some(message) = image::wrong(&service.image)
@@ -211,6 +263,11 @@ fn check_image(service: &Service, problems: &mut Vec<Problem>) {
 fn check_containers(service: &Service, input: &Input<'_>, problems: &mut Vec<Problem>) {
     if let Some(check) = &service.health_check {
         check_health("health_check", check, problems);
+    }
+    let own = input.own_name();
+    if service.sidecars.contains_key(&own) {
+        let message = format!("`{own}` is the service's own container");
+        problems.push(Problem::at(&format!("sidecars.{own}"), message).help("give the sidecar another name"));
     }
     for (name, sidecar) in &service.sidecars {
         if let Some(check) = &sidecar.health_check {

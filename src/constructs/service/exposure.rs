@@ -286,7 +286,7 @@ pub fn ways_to_instances(input: &Input<'_>, cluster: &str) -> Vec<Attributes> {
 }
 
 /// Whether a text names the provider of this capacity.
-fn is_capacity(text: &str, capacity: &Address) -> bool {
+pub fn is_capacity(text: &str, capacity: &Address) -> bool {
     let of_reference = |target: &str| target == capacity.as_str() || target.starts_with(&format!("{capacity}/"));
     match template::references(text).first() {
         Some(reference) => of_reference(&reference.target),

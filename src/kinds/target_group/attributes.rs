@@ -40,7 +40,7 @@ pub struct TargetGroup {
     /// Whether a client stays with its target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stickiness: Option<Stickiness>,
-    /// Seconds in which a new target's share of requests grows, 30 to 900. Without it: it has its share at once.
+    /// Seconds in which a new target's share of requests grows, 30 to 900. Without it, or with 0: it has its share at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slow_start_seconds: Option<u32>,
     /// How requests are shared among targets; of HTTP and HTTPS. Without it: in turn.
@@ -167,13 +167,26 @@ pub struct HealthCheck {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stickiness {
-    /// By the cookie of the application with this name. Without it: by a cookie of the load balancer's, or, of TCP, UDP
-    /// and TLS, by the client's address.
+    /// By what a client is known again. It follows from the protocol: by a cookie with HTTP and HTTPS, by its address with
+    /// TCP and UDP. TLS has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<By>,
+    /// By the cookie of the application with this name. Without it: by a cookie of the load balancer's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cookie: Option<String>,
     /// Seconds that it lasts, 1 to 604800; not by address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_seconds: Option<u32>,
+}
+
+/// By what a client is known again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// A cookie.
+    Cookie,
+    /// Its address.
+    Address,
 }
 
 /// How requests are shared.
@@ -212,10 +225,16 @@ fn three_hundred() -> u32 {
 const A_DAY: u32 = 86_400;
 
 impl TargetGroup {
-    /// AWS's defaults filled in ("Health checks for your target groups").
+    /// AWS's defaults filled in ("Health checks for your target groups", "TargetGroupAttribute").
     pub(super) fn normalize(&mut self) {
         if self.protocol.is_http() {
             self.version.get_or_insert(Version::Http1);
+            self.slow_start_seconds.get_or_insert(0);
+            self.algorithm.get_or_insert(Algorithm::RoundRobin);
+        } else {
+            // "Client IP preservation": the default is disabled for addresses as targets of TCP and TLS.
+            let by_address = self.targets == Targets::Ip && matches!(self.protocol, Protocol::Tcp | Protocol::Tls);
+            self.preserve_client_ip.get_or_insert(!by_address);
         }
         let check = &mut self.health_check;
         let how = *check.protocol.get_or_insert(if self.protocol.is_http() { Protocol::Http } else { Protocol::Tcp });
@@ -236,10 +255,11 @@ impl TargetGroup {
                 (false, false) => "200-399".to_owned(),
             });
         }
-        if let Some(stickiness) = &mut self.stickiness
-            && self.protocol.is_http()
-        {
-            stickiness.duration_seconds.get_or_insert(A_DAY);
+        if let Some(stickiness) = &mut self.stickiness {
+            stickiness.by.get_or_insert(if self.protocol.is_http() { By::Cookie } else { By::Address });
+            if self.protocol.is_http() {
+                stickiness.duration_seconds.get_or_insert(A_DAY);
+            }
         }
     }
 
@@ -274,15 +294,16 @@ impl TargetGroup {
     }
 }
 
-/// AWS's settings of a group about which nothing is said.
-pub(super) fn usual_settings(http: bool) -> Settings {
-    let mut out = Settings::from([
-        ("deregistration_delay.timeout_seconds", three_hundred().to_string()),
-        ("stickiness.enabled", false.to_string()),
-    ]);
-    if http {
-        out.insert("slow_start.duration_seconds", "0".to_owned());
-        out.insert("load_balancing.algorithm.type", Algorithm::RoundRobin.as_str().to_owned());
-    }
-    out
+/// AWS's settings of such a group where nothing is said about them.
+pub(super) fn usual_settings(group: &TargetGroup) -> Settings {
+    let mut plain = TargetGroup {
+        deregistration_delay_seconds: three_hundred(),
+        stickiness: None,
+        slow_start_seconds: None,
+        algorithm: None,
+        preserve_client_ip: None,
+        ..group.clone()
+    };
+    plain.normalize();
+    plain.settings()
 }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::attributes::By;
 use super::{Protocol, TargetGroup, Version};
 use crate::graph::{Attributes, Problem};
 use crate::kinds::elbv2;
@@ -22,7 +23,7 @@ pub fn check(attributes: &Attributes) -> Vec<Problem> {
         ("health_check.healthy", check.healthy, 2, 10),
         ("health_check.unhealthy", check.unhealthy, 2, 10),
         ("deregistration_delay_seconds", Some(group.deregistration_delay_seconds), 0, 3600),
-        ("slow_start_seconds", group.slow_start_seconds, 30, 900),
+        ("slow_start_seconds", group.slow_start_seconds.filter(|seconds| *seconds > 0), 30, 900),
         ("stickiness.duration_seconds", group.stickiness.as_ref().and_then(|one| one.duration_seconds), 1, 604_800),
     ] {
         if let Some(value) = value.filter(|value| !(least..=most).contains(value)) {
@@ -58,6 +59,32 @@ pub fn check(attributes: &Attributes) -> Vec<Problem> {
     if matches!(check.protocol, Some(Protocol::Udp | Protocol::TcpUdp | Protocol::Tls)) {
         let message = "targets are checked over HTTP, HTTPS or TCP";
         problems.push(Problem::at("health_check.protocol", message));
+    }
+    if let Some(by) = group.stickiness.as_ref().and_then(|stickiness| stickiness.by)
+        && http != (by == By::Cookie)
+    {
+        let message =
+            if http { "HTTP and HTTPS know no stickiness by address" } else { "cookies are of HTTP and HTTPS" };
+        problems.push(Problem::at("stickiness.by", message).help("take it out"));
+    }
+    if let (Some(stickiness), false) = (&group.stickiness, http) {
+        for (field, given) in
+            [("cookie", stickiness.cookie.is_some()), ("duration_seconds", stickiness.duration_seconds.is_some())]
+        {
+            if given {
+                let message = "it is of cookies, and they are of HTTP and HTTPS";
+                problems.push(Problem::at(&format!("stickiness.{field}"), message).help("take it out"));
+            }
+        }
+        // "Sticky sessions" of "Edit target group attributes for your Network Load Balancer".
+        if group.protocol == Protocol::Tls {
+            problems.push(Problem::at("stickiness", "AWS has none for TLS").help("take it out, or let it be tcp"));
+        }
+    }
+    // "TargetGroupAttribute": it cannot be switched off for these.
+    if group.preserve_client_ip == Some(false) && matches!(group.protocol, Protocol::Udp | Protocol::TcpUdp) {
+        let message = "AWS always keeps the address of the client for UDP";
+        problems.push(Problem::at("preserve_client_ip", message).help("take it out"));
     }
     for (field, given, of_http) in [
         ("version", group.version.is_some(), true),
@@ -109,10 +136,15 @@ mod tests {
         preserve_client_ip: it is a setting of TCP, UDP and TLS
         ");
         insta::assert_snapshot!(
-            told(json!({ "protocol": "udp", "health_check": { "path": "/" }, "algorithm": "round-robin" })).join("\n"),
+            told(json!({ "protocol": "udp", "health_check": { "path": "/" }, "algorithm": "round-robin",
+                "stickiness": { "cookie": "shop", "duration_seconds": 60 }, "preserve_client_ip": false })).join("\n"),
             @r"
         health_check.path: it is asked for over HTTP, and the check is not
+        stickiness.cookie: it is of cookies, and they are of HTTP and HTTPS
+        stickiness.duration_seconds: it is of cookies, and they are of HTTP and HTTPS
+        preserve_client_ip: AWS always keeps the address of the client for UDP
         algorithm: it is a setting of HTTP and HTTPS
         ");
+        assert_eq!(told(json!({ "protocol": "tls", "stickiness": {} })), ["stickiness: AWS has none for TLS"]);
     }
 }

@@ -70,6 +70,10 @@ fn check_size(definition: &TaskDefinition, problems: &mut Vec<Problem>) {
         let message = format!("the containers ask for {memory} MiB of memory, and the task has {whole}");
         problems.push(Problem::at("memory", message).help("give the task more, or its containers less"));
     }
+    if definition.memory.is_some_and(|size| size < 6) && !definition.runs_on.contains(&RunsOn::Fargate) {
+        let message = "less than 6 MiB, and Docker starts nothing with less";
+        problems.push(Problem::at("memory", message).help("`memory` is in MiB: 512 is usual"));
+    }
     for (name, container) in &definition.containers {
         let path = |field: &str| format!("containers.{name}.{field}");
         if let (Some(memory), Some(kept)) = (container.memory, container.memory_reservation)

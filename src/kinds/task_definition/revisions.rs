@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{TaskDefinition, observe, request};
 use crate::aws::Aws;
-use crate::cloud::{CloudError, ErrorClass};
+use crate::cloud::{CloudError, ErrorClass, STACK_TAG};
 use crate::kinds::{Tags, ecs, gone_is_fine, untyped};
 
 /// The tag that holds the digest of a revision's canonical form.
@@ -16,6 +16,9 @@ pub const DIGEST_TAG: &str = "cofferdam:digest";
 
 /// How many revisions of a family are looked at to find one.
 pub const LOOKED_AT: usize = 5;
+
+/// How many inactive revisions of a family are looked at for what a run deregistered and did not come to delete.
+const INACTIVE_LOOKED_AT: usize = 100;
 
 /// How many inactive revisions one delete call takes ("DeleteTaskDefinitions").
 const DELETED_A_CALL: usize = 10;
@@ -191,10 +194,15 @@ async fn of_family(aws: &Aws, family: &str, status: TaskDefinitionStatus) -> Res
     Ok(found)
 }
 
-/// Deregisters all but the newest revisions of a family and deletes what is deregistered. Tasks of a revision run on, and
-/// services that use it go on using it, until they are updated ("DeregisterTaskDefinition").
+/// Deregisters all but the newest revisions that were made by this tool and deletes what is deregistered; what somebody else
+/// registered in the family stays. Tasks of a revision run on, and services that use it go on using it, until they are
+/// updated ("DeregisterTaskDefinition").
 pub async fn retire(aws: &Aws, family: &str, keep: usize) -> Result<(), CloudError> {
-    let old: Vec<String> = newest(aws, family).await?.into_iter().skip(keep).collect();
+    let active = newest(aws, family).await?;
+    let old: Vec<String> = match active.len() > keep {
+        true => made(aws, &active).await?.into_iter().skip(keep).collect(),
+        false => Vec::new(),
+    };
     for arn in &old {
         let deregistered = aws
             .calls
@@ -203,10 +211,28 @@ pub async fn retire(aws: &Aws, family: &str, keep: usize) -> Result<(), CloudErr
         gone_is_fine(deregistered.map(|_| ()))?;
     }
     // What was deregistered before a crash is deleted, too.
-    let inactive = if keep == 0 { of_family(aws, family, TaskDefinitionStatus::Inactive).await? } else { old };
+    let inactive = match keep {
+        0 => {
+            let mut inactive = of_family(aws, family, TaskDefinitionStatus::Inactive).await?;
+            inactive.truncate(INACTIVE_LOOKED_AT);
+            made(aws, &inactive).await?
+        }
+        _ => old,
+    };
     for some in inactive.chunks(DELETED_A_CALL) {
         let call = || aws.ecs.delete_task_definitions().set_task_definitions(Some(some.to_vec())).send();
         aws.calls.write("ecs:DeleteTaskDefinitions", call).await?;
     }
     Ok(())
+}
+
+/// Which of these revisions this tool made, by their tags: in whatever stack and under whatever address.
+async fn made(aws: &Aws, arns: &[String]) -> Result<Vec<String>, CloudError> {
+    let mut made = Vec::new();
+    for arn in arns {
+        if described(aws, arn).await?.is_some_and(|(_, tags)| tags.contains_key(STACK_TAG)) {
+            made.push(arn.clone());
+        }
+    }
+    Ok(made)
 }

@@ -99,6 +99,30 @@ async fn revisions(emulator: Emulator) {
     remove(&cloud, "task_definition", &known).await;
 }
 
+/// What somebody else registered in the family of a task is neither counted nor retired, and stays when the task goes.
+async fn revisions_of_others(emulator: Emulator) {
+    let cloud = emulator.cloud().await;
+    let image = |tag: u32| json!({ "containers": { "web": { "image": format!("nginx:{tag}"), "memory": 64 } } });
+    let mut task = image(1);
+    task["family"] = json!(unique("shared"));
+    task["keep_revisions"] = json!(2);
+    let mut known = make(&cloud, "task_definition", task).await;
+    let container = aws_sdk_ecs::types::ContainerDefinition::builder().name("web").image("theirs").memory(64).build();
+    let call = cloud.aws().ecs.register_task_definition().family(&known.id).container_definitions(container);
+    call.send().await.expect("it is registered");
+    let numbers = async |id: &str| -> Vec<String> {
+        let listed = cloud.aws().ecs.list_task_definitions().family_prefix(id).send().await.expect("they are listed");
+        let number = |arn: &String| arn.rsplit(':').next().unwrap_or_default().to_owned();
+        listed.task_definition_arns().iter().map(number).collect()
+    };
+    for tag in 3..=5 {
+        change(&cloud, "task_definition", &mut known, image(tag)).await;
+    }
+    assert_eq!(numbers(&known.id).await, ["2", "4", "5"], "two of the stack's are kept, and the other one");
+    remove(&cloud, "task_definition", &known).await;
+    assert_eq!(numbers(&known.id).await, ["2"]);
+}
+
 /// Many revisions are read by listing them, not one by one.
 #[tokio::test]
 async fn many_revisions_are_listed() {
@@ -207,4 +231,4 @@ async fn service_rolled_back() {
     }
 }
 
-crate::on_each_emulator!(family_of_somebody_else, revisions, task_definition);
+crate::on_each_emulator!(family_of_somebody_else, revisions, revisions_of_others, task_definition);

@@ -22,6 +22,22 @@ macro_rules! told {
 
 const VPC: &str = "[vpc.main]\ncidr = \"10.0.0.0/16\"\n\n";
 
+/// A listener.
+const LISTENER: &str = "[listener.web]\nload_balancer = \"arn:aws:elasticloadbalancing:eu-west-2:123456789012:\
+    loadbalancer/app/web/0123456789abcdef\"\nprotocol = \"http\"\nport = 80\n\
+    action = { respond = { status = 404 } }\n\n";
+
+/// Two rules of one listener with these conditions.
+fn rules(first: &str, second: &str) -> String {
+    let rule = |name: &str, priority: u32, condition: &str| {
+        format!(
+            "[listener_rule.{name}]\nlistener = \"web\"\npriority = {priority}\n{condition}\n\
+             action = {{ respond = {{ status = 404 }} }}\n\n"
+        )
+    };
+    format!("{LISTENER}{}{}", rule("late", 20, second), rule("early", 10, first))
+}
+
 fn with_vpc(rest: &str) -> String {
     format!("{VPC}{rest}")
 }
@@ -100,6 +116,16 @@ told! {
     inside_a_construct: "[net.main]\ncidr = \"10.0.0.0/16\"\nzones = { a = \"10.0.0.0/24\", y = \"10.9.0.0/24\" }\n\n\
         [outputs]\nx = \"${net.main.subnet_id}\"\n";
     other_environment_is_checked: with_vpc("[env.prod.vpc.main]\ncidr_bloc = \"10.1.0.0/16\"\n\n[env.prod.vcp.x]\n");
+    variable_of_an_environment_is_not_declared: with_vpc("[vars]\nrange = \"10.0.0.0/16\"\n\n[env.prod.vars]\n\
+        rnage = \"10.1.0.0/16\"\n\n[env.dev]\nvars = { something = { secret = true } }\n");
+    variable_of_an_environment_and_none_declared: with_vpc("[env.prod.vars]\nrange = \"10.1.0.0/16\"\n");
+    rule_behind_another_one: rules(
+        "hosts = [\"a.example.com\", \"B.example.com\"]", "hosts = [\"b.example.com\", \"a.example.com\"]"
+    );
+    rules_at_one_place: format!("{LISTENER}{}", ["a", "b"].map(|path| format!(
+        "[listener_rule.{path}]\nlistener = \"web\"\npriority = 10\npaths = [\"/{path}\"]\n\
+         action = {{ respond = {{ status = 404 }} }}\n\n"
+    )).concat());
     other_stack_is_missing: "[outputs]\nx = \"${stack.network.vpc_id}\"\ny = \"${stack.network.zone_id}\"\n";
 }
 

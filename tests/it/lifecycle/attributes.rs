@@ -1,6 +1,8 @@
 //! Attributes that the stories of the other modules leave alone: each is set, changed or taken away once, and must read back.
 //! With `COFFERDAM_CHANGED=FILE` the driver writes down what it changed, from which the gaps follow.
 
+use serde_json::json;
+
 use super::{Project, Step, go_on, many, one, tell};
 use crate::support::Emulator;
 
@@ -73,8 +75,15 @@ security_groups = ["one"]
         ("deletion_protection = true", "load_balancer.main.deletion_protection"),
         ("drop_invalid_headers = true", "load_balancer.main.drop_invalid_headers"),
         ("http2 = false", "load_balancer.main.http2"),
+        ("addresses = \"dualstack\"", "load_balancer.main.addresses"),
+        ("tags = { Team = \"a\" }", "load_balancer.main.tags.Team"),
+        ("access_logs = { bucket = \"logs\", prefix = \"web\" }", "load_balancer.main.access_logs"),
     ]);
     steps.push(one("[\"one\"]", "[\"one\", \"two\"]", "update", "load_balancer.main.security_groups"));
+    // What the stack leaves out is AWS's default.
+    steps.push(Step::Drift("load_balancer.main", "idle_timeout_seconds", json!(30)));
+    steps.push(Step::Drift("load_balancer.main", "http2", json!(false)));
+    steps.push(Step::Drift("load_balancer.main", "drop_invalid_headers", json!(true)));
     tell(emulator, &stack, steps).await;
 }
 
@@ -93,15 +102,32 @@ protocol = "tcp"
 "#;
     let mut steps = all([("cross_zone = true", "load_balancer.main.cross_zone")]);
     steps.push(one("# group", "preserve_client_ip = true\n# group", "update", "target_group.tcp.preserve_client_ip"));
+    steps.push(one("preserve_client_ip = true\n", "", "update", "target_group.tcp.preserve_client_ip"));
+    steps.push(one("# group", "stickiness = {}\n# group", "update", "target_group.tcp.stickiness"));
+    steps.push(one("stickiness = {}\n", "", "update", "target_group.tcp.stickiness"));
+    steps.push(Step::Drift("load_balancer.main", "cross_zone", json!(true)));
+    steps.push(Step::Drift("target_group.tcp", "preserve_client_ip", json!(true)));
     tell(emulator, &stack, steps).await;
 }
 
 async fn target_group(emulator: Emulator) {
     let stack = BALANCED.to_owned() + "\n[target_group.web]\nvpc = \"main\"\n# more\n";
-    let steps = all([
+    let mut steps = all([
         ("algorithm = \"least-outstanding-requests\"", "target_group.web.algorithm"),
         ("slow_start_seconds = 60", "target_group.web.slow_start_seconds"),
+        ("stickiness = { cookie = \"SESSION\" }", "target_group.web.stickiness"),
+        ("tags = { Team = \"a\" }", "target_group.web.tags.Team"),
+        ("health_check = { protocol = \"https\" }", "target_group.web.health_check.protocol"),
+        ("health_check = { port = 8080 }", "target_group.web.health_check.port"),
+        (
+            "health_check = { interval_seconds = 20, timeout_seconds = 4 }",
+            "target_group.web.health_check.interval_seconds",
+        ),
+        ("health_check = { healthy = 3, unhealthy = 4 }", "target_group.web.health_check.unhealthy"),
+        ("health_check = { success = \"200-299\" }", "target_group.web.health_check.success"),
     ]);
+    steps.push(Step::Drift("target_group.web", "algorithm", json!("weighted-random")));
+    steps.push(Step::Drift("target_group.web", "slow_start_seconds", json!(90)));
     tell(emulator, &stack, steps).await;
 }
 

@@ -49,7 +49,9 @@ async fn another_stack_reads_the_outputs() {
     std::fs::write(network.path("web.toml"), service).expect("it is written");
     let run = |arguments: &[&str]| network.command().args(arguments).output().expect("it runs");
 
-    let early = run(&["validate", "web.toml", "--cloud", "aws"]);
+    let checked = run(&["validate", "web.toml", "--cloud", "aws"]);
+    assert!(checked.status.success(), "what is declared is good enough: {}", text(&checked.stderr));
+    let early = run(&["plan", "web.toml", "--cloud", "aws"]);
     assert_eq!(early.status.code(), Some(1), "{}", text(&early.stdout));
     assert!(text(&early.stderr).contains("not applied"), "{}", text(&early.stderr));
 

@@ -205,6 +205,7 @@ fn switching(port: u16) -> Value {
     for name in ["main", "other"] {
         stack[format!("target_group.{name}")] = json!({
             "name": format!("{name}-{port}"), "vpc": "vpc-1", "targets": "ip", "protocol": "http", "port": port,
+            "algorithm": "round-robin", "slow_start_seconds": 0,
         });
     }
     stack["listener_rule.web"]["action"] = between((MAIN, 100), (OTHER, 0));
