@@ -386,7 +386,7 @@ fn a_stack_says_for_whom() {
     assert!(copied.unwrap().success());
     let elsewhere = ["--state", "elsewhere", "--from", "before"];
     let moved = succeeds(&[&["state migrate"], &elsewhere[..]].concat());
-    insta::assert_snapshot!(moved.replace(&project.name, "NAME"), @"");
+    insta::assert_snapshot!(moved.replace(&project.name, "NAME"), @"✓ the state (1 resource) is in elsewhere/NAME/aws-123456789012-eu-west-2 now.");
     assert_eq!(run(&["plan", "--detailed-exitcode", "--state", "elsewhere"], false).status.code(), Some(0));
     insta::assert_snapshot!(succeeds(&["state migrate"]).replace(&project.name, "NAME"), @"✓ the state in state/NAME/aws-123456789012-eu-west-2 is plain now, and its history with it.");
     assert_eq!(run(&["plan", "--detailed-exitcode"], false).status.code(), Some(0), "it takes no key any more");
