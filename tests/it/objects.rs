@@ -384,10 +384,11 @@ fn what_was_being_made_plain_is_encrypted_again() {
             shelf.heal();
             plain.break_lock().expect("it answers");
             drop(sealed().open(&holder("alice"), fresh).unwrap_or_else(|e| panic!("after {writes}: {e}")));
+            // With its quote: shorter text stands in encrypted bytes by chance, once in many runs.
             let is_plain = |key: &String| {
                 let (bytes, _) = shelf.get(key).expect("it answers").expect("it is there");
                 key.contains("/history/") && !bytes.starts_with(b"age-encryption.org/")
-                    || String::from_utf8_lossy(&bytes).contains("id-")
+                    || String::from_utf8_lossy(&bytes).contains("\"id-")
             };
             let left: Vec<_> = shelf.list("").expect("it answers").into_iter().filter(is_plain).collect();
             assert_eq!(left, Vec::<String>::new(), "after {writes}");
